@@ -1,0 +1,25 @@
+//! One call a file: its request, its reply, and what they promise.
+
+mod cancel;
+mod close_context;
+mod create_context;
+mod delete_objects;
+mod fetch_object;
+mod get_devices;
+mod keep_alive;
+mod put_object;
+mod register_function;
+mod remote_execute;
+mod unregister_function;
+
+pub use cancel::{CancelReply, CancelRequest};
+pub use close_context::{CloseContextReply, CloseContextRequest};
+pub use create_context::{ContextMode, CreateContextReply, CreateContextRequest};
+pub use delete_objects::{DeleteFailure, DeleteObjectsReply, DeleteObjectsRequest};
+pub use fetch_object::{FetchObjectReply, FetchObjectRequest};
+pub use get_devices::{GetDevicesReply, GetDevicesRequest};
+pub use keep_alive::{KeepAliveReply, KeepAliveRequest};
+pub use put_object::{PutObjectReply, PutObjectRequest};
+pub use register_function::{CompileWhen, Golden, RegisterFunctionReply, RegisterFunctionRequest};
+pub use remote_execute::{InputRef, Origin, OutputRef, RemoteExecuteReply, RemoteExecuteRequest};
+pub use unregister_function::{UnregisterFunctionReply, UnregisterFunctionRequest};

@@ -1,0 +1,140 @@
+//! RemoteExecute: run a registered program.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::{
+    ids::{ContextIndex, ObjectId, ProgramIndex, TaskIndex},
+    tensor::TensorMetadata,
+};
+
+/// Runs a registered program on the receiving task.
+///
+/// Sent by `RemoteClient`, served by `DistributedContext`. The reply means *done*: every output is Ready or Failed;
+/// metadata known earlier travels before it. Refused with `InvalidDistributedContextId`, `NotFound`, `InvalidArgument`,
+/// `DeviceNotFound`, `AlreadyExists`: those of its outputs that are unused are poisoned with that error, nothing else
+/// changes.
+///
+/// ```text
+/// [context u16, program u32, inputs [[prefix u64, local u64, device u16, origin u32]],
+///  outputs [[prefix u64, local u64, device u16, need_metadata bool]], time_left_ms u64, baggage [[key str, value str]]]
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteExecuteRequest {
+    /// The context, as this link numbers it.
+    pub context: ContextIndex,
+    /// The program, as this link numbers it.
+    pub program: ProgramIndex,
+    /// In the program's order; at most `MAX_ARGS`; need not be ready yet.
+    pub inputs: SmallVec<[InputRef; 3]>,
+    /// In the program's order; at most `MAX_ARGS`; ids made by the sender.
+    pub outputs: SmallVec<[OutputRef; 2]>,
+    /// How long the sender will wait from now, in milliseconds.
+    pub time_left_ms: u64,
+    /// The caller's key-values, handed to the program; at most `MAX_BAGGAGE` bytes.
+    pub baggage: Vec<(String, String)>,
+}
+
+/// An object that a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "(u64, u64, u16, u32)", from = "(u64, u64, u16, u32)")]
+pub struct InputRef {
+    /// Which.
+    pub object: ObjectId,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// An object that a call makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "(u64, u64, u16, bool)", from = "(u64, u64, u16, bool)")]
+pub struct OutputRef {
+    /// The id to fill or to poison.
+    pub object: ObjectId,
+    /// Whether the sender wants to know its element type and shape.
+    pub need_metadata: bool,
+}
+
+/// Where a named object comes from. Travels as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u32", from = "u32")]
+pub enum Origin {
+    /// 0: named by an earlier call on this link. Unknown is `NotFound` at once.
+    Here,
+    /// 1: someone will make it on this task. Unknown is waited for until the call's deadline.
+    Anywhere,
+    /// 2 + task: it lives on that task and is fetched from there.
+    Owner(TaskIndex),
+}
+
+impl From<Origin> for u32 {
+    fn from(origin: Origin) -> u32 {
+        match origin {
+            Origin::Here => 0,
+            Origin::Anywhere => 1,
+            Origin::Owner(task) => 2 + u32::from(task.0),
+        }
+    }
+}
+
+impl From<u32> for Origin {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Origin::Here,
+            1 => Origin::Anywhere,
+            // A task beyond the table's last is refused where the table is known.
+            task => Origin::Owner(TaskIndex(u16::try_from(task - 2).unwrap_or(u16::MAX))),
+        }
+    }
+}
+
+impl From<InputRef> for (u64, u64, u16, u32) {
+    fn from(input: InputRef) -> Self {
+        let ObjectId { prefix, local, device } = input.object;
+        (prefix.0, local, device.0, input.origin.into())
+    }
+}
+
+impl From<(u64, u64, u16, u32)> for InputRef {
+    fn from((prefix, local, device, origin): (u64, u64, u16, u32)) -> Self {
+        Self {
+            object: object(prefix, local, device),
+            origin: origin.into(),
+        }
+    }
+}
+
+impl From<OutputRef> for (u64, u64, u16, bool) {
+    fn from(output: OutputRef) -> Self {
+        let ObjectId { prefix, local, device } = output.object;
+        (prefix.0, local, device.0, output.need_metadata)
+    }
+}
+
+impl From<(u64, u64, u16, bool)> for OutputRef {
+    fn from((prefix, local, device, need_metadata): (u64, u64, u16, bool)) -> Self {
+        Self {
+            object: object(prefix, local, device),
+            need_metadata,
+        }
+    }
+}
+
+fn object(prefix: u64, local: u64, device: u16) -> ObjectId {
+    ObjectId {
+        prefix: crate::ids::ObjectPrefix(prefix),
+        local,
+        device: crate::ids::DeviceIndex(device),
+    }
+}
+
+/// Every output is ready.
+///
+/// ```text
+/// [metadata [nil or [dtype u8, shape [u64]]]]
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteExecuteReply {
+    /// Element type and shape of each output, in order; nil where it was not asked for or the output is no tensor.
+    pub metadata: SmallVec<[Option<TensorMetadata>; 1]>,
+}

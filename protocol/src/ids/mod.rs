@@ -1,0 +1,13 @@
+//! One newtype for each thing that is named by a number, each with a short `Display`.
+
+mod call_id;
+mod context_id;
+mod incarnation;
+mod indexes;
+mod object_id;
+
+pub use call_id::CallId;
+pub use context_id::ContextId;
+pub use incarnation::Incarnation;
+pub use indexes::{ContextIndex, DeviceIndex, ProgramIndex, TaskIndex};
+pub use object_id::{ObjectId, ObjectPrefix};

@@ -1,0 +1,3 @@
+//! The program `remex`.
+
+fn main() {}
