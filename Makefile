@@ -1,0 +1,68 @@
+# The commands of this repository. `verify` checks and writes nothing outside the target directory and temporary
+# folders; `fix` and `bless` change files; CONTRIBUTING.md has the table.
+#
+# Builds: the root package's tests depend on it with every feature, so `cargo test --workspace` builds what
+# `--all-features` would, and the examples and dev dependencies come out of the same build. Clippy and rustdoc share
+# one set of checked crates. The release profile is built once, with default features, for the program alone.
+
+.NOTPARALLEL:
+.PHONY: help verify check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models
+.PHONY: fix bless test doc bench
+
+help:
+	@echo 'make verify       everything that has to pass before a change is merged'
+	@echo 'make fix          clippy fixes, then formatting'
+	@echo 'make bless        goldens and scripts anew; review the diff'
+	@echo 'make test T=name  the tests whose name contains it'
+	@echo 'make doc          the documentation, in target/doc'
+	@echo 'make bench        the benchmarks'
+
+verify: check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models
+	@echo 'verify: all passed'
+
+check-fmt:
+	cargo fmt --all --check
+
+# The second run looks at the libraries alone: a test target would turn every feature on again through the root
+# package's dependency on itself.
+check-clippy:
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --workspace --lib --no-default-features -- -D warnings
+
+# REMEX_BLESS would make the tests write what they should compare.
+check-tests:
+	env -u REMEX_BLESS cargo test --workspace
+
+check-doc:
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+
+check-examples:
+	.ci/examples
+
+check-demo:
+	cargo run --release -- demo </dev/null
+
+check-python:
+	cargo build --release
+	.ci/python_client
+
+check-models:
+	cargo build --release
+	.ci/models
+
+fix:
+	cargo clippy --workspace --all-targets --all-features --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+bless:
+	REMEX_BLESS=1 cargo test --workspace --tests
+
+test:
+	@test -n '$(T)' || { echo 'which test? make test T=name' >&2; exit 2; }
+	cargo test --workspace -- '$(T)'
+
+doc:
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+
+bench:
+	cargo bench --workspace --all-features --bench '*'
