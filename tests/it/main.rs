@@ -1,0 +1,3 @@
+//! Tests of the whole: one binary, so that everything is linked once.
+
+mod tidy;
