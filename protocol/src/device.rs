@@ -33,11 +33,7 @@ impl DeviceName {
             && kind.starts_with(|c: char| c.is_ascii_alphabetic())
             && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if good {
-            Ok(Self {
-                task,
-                kind: kind.into(),
-                index,
-            })
+            Ok(Self { task, kind: kind.into(), index })
         } else {
             Err(DeviceNameError(format!("{task}/device:{kind}:{index}")))
         }
@@ -101,12 +97,7 @@ mod tests {
         let name: DeviceName = "/job:worker/task:1/device:CPU:0".parse().unwrap();
         assert_eq!((name.task().index(), name.kind(), name.index()), (1, "CPU", 0));
         assert_eq!(name.to_string(), "/job:worker/task:1/device:CPU:0");
-        for text in [
-            "",
-            "/job:worker/task:1",
-            "/job:worker/task:1/device:CPU",
-            "/job:worker/task:1/device::0",
-        ] {
+        for text in ["", "/job:worker/task:1", "/job:worker/task:1/device:CPU", "/job:worker/task:1/device::0"] {
             assert_eq!(text.parse::<DeviceName>(), Err(DeviceNameError(text.to_owned())));
         }
     }

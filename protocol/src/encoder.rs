@@ -1,19 +1,27 @@
 //! Frames into bytes.
 
 use crate::{
+    Call, Reply, Rpc,
+    calls::RemoteExecuteRequest,
     codec::{self, CodecError},
-    frame::{Body, Frame, HEAD_LEN, Head, PIECE_LEN, flags, kind},
+    frame::{Body, Frame, HEAD_LEN, Head, MAX_HEADER, PIECE_LEN, flags, kind},
+    hot,
     ids::CallId,
 };
 
 /// Appends the head and header of a frame. Its payload, which is not copied, goes after them as it is; or, if it is
 /// longer than [`PIECE_LEN`], in [pieces](encode_piece).
 ///
-/// Fails only for what never leaves a task (`PayloadArrived`, `Undecodable`) and then appends nothing.
+/// Fails for what never leaves a task (`PayloadArrived`, `Undecodable`) and for a header over [`MAX_HEADER`], which every
+/// peer would refuse together with the link; then nothing is appended.
 pub fn encode_frame(out: &mut Vec<u8>, frame: &Frame, payload_crc: bool) -> Result<(), CodecError> {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD_LEN]);
-    let kind = match encode_body(out, &frame.body) {
+    let encoded = encode_body(out, &frame.body).and_then(|kind| match out.len() - start - HEAD_LEN {
+        len if len <= MAX_HEADER => Ok(kind),
+        len => Err(CodecError(format!("a header of {len} bytes is over the limit of {MAX_HEADER}"))),
+    });
+    let kind = match encoded {
         Ok(kind) => kind,
         Err(error) => {
             out.truncate(start);
@@ -22,11 +30,7 @@ pub fn encode_frame(out: &mut Vec<u8>, frame: &Frame, payload_crc: bool) -> Resu
     };
     let mut head = Head {
         kind,
-        flags: if matches!(frame.body, Body::Failed { .. }) {
-            flags::FAILED
-        } else {
-            0
-        },
+        flags: if matches!(frame.body, Body::Failed { .. }) { flags::FAILED } else { 0 },
         header_len: (out.len() - start - HEAD_LEN) as u32,
         payload_len: frame.payload.len(),
         call: frame.call,
@@ -49,11 +53,7 @@ pub fn encode_frame(out: &mut Vec<u8>, frame: &Frame, payload_crc: bool) -> Resu
 pub fn encode_piece(out: &mut Vec<u8>, call: CallId, offset: u64, ack: u64, piece: &[u8], payload_crc: bool) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD_LEN]);
-    let (flags, crc) = if payload_crc {
-        (flags::PAYLOAD_CRC, crc32c::crc32c(piece))
-    } else {
-        (0, 0)
-    };
+    let (flags, crc) = if payload_crc { (flags::PAYLOAD_CRC, crc32c::crc32c(piece)) } else { (0, 0) };
     let head = Head {
         kind: kind::PIECE,
         flags,
@@ -80,12 +80,17 @@ fn encode_body(out: &mut Vec<u8>, body: &Body) -> Result<u8, CodecError> {
         Body::Refused(error) => codec::encode_named(out, error).map(|()| kind::REFUSED),
         Body::Heartbeat => Ok(kind::HEARTBEAT),
         Body::Goodbye(error) => codec::encode(out, error).map(|()| kind::GOODBYE),
+        Body::Call(Call::RemoteExecute(request)) if hot::encode_request(out, request) => Ok(RemoteExecuteRequest::KIND),
         Body::Call(call) => call.encode(out).map(|()| call.kind()),
         Body::Metadata { output, metadata } => codec::encode(out, &(output, metadata)).map(|()| kind::METADATA),
+        Body::Completed(Reply::RemoteExecute(reply)) => {
+            hot::encode_reply(out, reply);
+            Ok(RemoteExecuteRequest::KIND | kind::COMPLETED)
+        }
         Body::Completed(reply) => reply.encode(out).map(|()| reply.kind() | kind::COMPLETED),
         Body::Failed { kind, error } => codec::encode(out, error).map(|()| kind | kind::COMPLETED),
-        Body::PayloadArrived | Body::Undecodable { .. } => Err(CodecError(
-            "this frame is made by a decoder and has no bytes".to_owned(),
-        )),
+        Body::PayloadArrived | Body::ReplyAnnounced | Body::Undecodable { .. } => {
+            Err(CodecError("this frame is made by a decoder and has no bytes".to_owned()))
+        }
     }
 }

@@ -172,6 +172,7 @@ pub struct RemoteError {
     /// Whether the call may have had an effect.
     pub effect: Effect,
     /// The calls that the cause came through, the first cause's neighbour first; at most [`MAX_VIA`].
+    #[serde(deserialize_with = "crate::bounded::via")]
     pub via: Vec<String>,
 }
 
@@ -186,15 +187,7 @@ impl RemoteError {
             }
             message.truncate(end);
         }
-        Self {
-            code,
-            message,
-            task: None,
-            program: None,
-            call: None,
-            effect: Effect::Unknown,
-            via: Vec::new(),
-        }
+        Self { code, message, task: None, program: None, call: None, effect: Effect::Unknown, via: Vec::new() }
     }
 
     /// Names the task, unless one is named already: the first cause stays.
@@ -311,9 +304,7 @@ mod tests {
 
     #[test]
     fn the_first_cause_stays() {
-        let error = RemoteError::new(ErrorCode::Internal, "boom")
-            .on_task("/job:a/task:0")
-            .on_task("/job:a/task:1");
+        let error = RemoteError::new(ErrorCode::Internal, "boom").on_task("/job:a/task:0").on_task("/job:a/task:1");
         assert_eq!(error.task.as_deref(), Some("/job:a/task:0"));
     }
 
@@ -325,12 +316,7 @@ mod tests {
 
     #[test]
     fn display_names_all_that_is_known() {
-        let error = RemoteError::new(ErrorCode::NotFound, "no such object")
-            .on_task("/job:w/task:1")
-            .in_program("f");
-        assert_eq!(
-            error.to_string(),
-            "NotFound: no such object (program f, task /job:w/task:1)"
-        );
+        let error = RemoteError::new(ErrorCode::NotFound, "no such object").on_task("/job:w/task:1").in_program("f");
+        assert_eq!(error.to_string(), "NotFound: no such object (program f, task /job:w/task:1)");
     }
 }

@@ -50,6 +50,9 @@ pub const MAX_TASKS: usize = 4096;
 /// Most bytes of a call's baggage, keys and values together.
 pub const MAX_BAGGAGE: usize = 4096;
 
+/// Most bytes of credentials in a Hello.
+pub const MAX_CREDENTIALS: usize = 4096;
+
 /// Numbers of the kinds of frames. A call has its own number; the frame that completes it has the same with
 /// [`COMPLETED`](kind::COMPLETED) set.
 pub mod kind {
@@ -103,23 +106,13 @@ pub struct Frame {
 impl Frame {
     /// A frame without number and payload.
     pub fn new(call: CallId, body: Body) -> Self {
-        Self {
-            call,
-            number: 0,
-            ack: 0,
-            body,
-            payload: Payload::None,
-        }
+        Self { call, number: 0, ack: 0, body, payload: Payload::None }
     }
 
     /// The same with a payload, unless it is empty.
     #[must_use]
     pub fn with_payload(mut self, payload: Bytes) -> Self {
-        self.payload = if payload.is_empty() {
-            Payload::None
-        } else {
-            Payload::Whole(payload)
-        };
+        self.payload = if payload.is_empty() { Payload::None } else { Payload::Whole(payload) };
         self
     }
 
@@ -133,6 +126,7 @@ impl Frame {
             | Body::Heartbeat
             | Body::Goodbye(_)
             | Body::Metadata { .. }
+            | Body::ReplyAnnounced
             | Body::PayloadArrived => false,
         }
     }
@@ -169,6 +163,9 @@ pub enum Body {
         /// Why.
         error: Box<RemoteError>,
     },
+    /// Not on the wire: stands in the place, and has the number, of a reply that is handed on later, without a number,
+    /// when its payload is whole.
+    ReplyAnnounced,
     /// Not on the wire: the payload of an earlier call frame, announced there, has arrived whole.
     PayloadArrived,
     /// Not on the wire: a call whose header could not be decoded. It is answered with the error.

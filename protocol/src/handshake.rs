@@ -51,8 +51,9 @@ pub struct Hello {
     pub resume: u64,
     /// What the sender accepts.
     pub limits: Limits,
-    /// Proof of who the sender is; meaning and length are the application's (at most 4 KiB).
-    #[serde(with = "serde_bytes")]
+    /// Proof of who the sender is; meaning and length are the application's (at most
+    /// `MAX_CREDENTIALS` bytes).
+    #[serde(serialize_with = "serde_bytes::serialize", deserialize_with = "crate::bounded::credentials")]
     pub credentials: Vec<u8>,
 }
 
@@ -86,10 +87,7 @@ pub struct Credits {
 
 impl Default for Credits {
     fn default() -> Self {
-        Self {
-            calls: DEFAULT_CALL_CREDITS,
-            bytes: DEFAULT_BYTE_CREDITS,
-        }
+        Self { calls: DEFAULT_CALL_CREDITS, bytes: DEFAULT_BYTE_CREDITS }
     }
 }
 

@@ -20,6 +20,7 @@
 //! Until 1.0 only tasks of the same minor version talk to each other. A field is added with a new minor version, and
 //! the golden bytes in `tests/golden` change in the same commit.
 
+mod bounded;
 pub mod calls;
 pub mod cluster;
 mod codec;
@@ -29,6 +30,7 @@ mod encoder;
 mod error;
 pub mod frame;
 pub mod handshake;
+mod hot;
 pub mod ids;
 pub mod rpc;
 pub mod signature;

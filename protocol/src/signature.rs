@@ -4,25 +4,32 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::tensor::{DType, Shape, TensorMetadata};
+use crate::{
+    bounded,
+    tensor::{DType, Shape, TensorMetadata},
+};
 
 /// The inputs and outputs of a program, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// What it takes.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub inputs: Vec<Arg>,
     /// What it gives.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub outputs: Vec<Arg>,
 }
 
 /// One input or output of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arg {
-    /// Its name inside the program; may be empty.
+    /// Its name inside the program, at most `MAX_NAME` bytes; may be empty.
+    #[serde(deserialize_with = "crate::bounded::name")]
     pub name: String,
     /// The type of its elements; `None`: any.
     pub dtype: Option<DType>,
     /// Its dimensions; `None`: any number of them.
+    #[serde(deserialize_with = "crate::bounded::dims")]
     pub dims: Option<Vec<Dim>>,
 }
 
@@ -62,7 +69,7 @@ impl<'de> Deserialize<'de> for Dim {
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<Dim, E> {
-                Ok(Dim::Symbol(name.to_owned()))
+                bounded::checked_name(name.to_owned()).map(Dim::Symbol)
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Dim, E> {
@@ -112,10 +119,7 @@ impl Arg {
             Dim::Any => None,
         });
         let shape = Shape::try_from(dims.collect::<Option<Vec<_>>>()?).ok()?;
-        Some(TensorMetadata {
-            dtype: self.dtype?,
-            shape,
-        })
+        Some(TensorMetadata { dtype: self.dtype?, shape })
     }
 }
 
@@ -124,11 +128,7 @@ impl Signature {
     /// does not follow from the inputs. The error is a sentence that names the input and what it should be.
     pub fn infer(&self, inputs: &[TensorMetadata]) -> Result<Vec<Option<TensorMetadata>>, String> {
         if inputs.len() != self.inputs.len() {
-            return Err(format!(
-                "the program takes {} inputs, {} were given",
-                self.inputs.len(),
-                inputs.len()
-            ));
+            return Err(format!("the program takes {} inputs, {} were given", self.inputs.len(), inputs.len()));
         }
         let mut symbols = BTreeMap::new();
         for (arg, actual) in self.inputs.iter().zip(inputs) {
@@ -167,24 +167,14 @@ mod tests {
     use super::*;
 
     fn arg(name: &str, dtype: DType, dims: &[Dim]) -> Arg {
-        Arg {
-            name: name.to_owned(),
-            dtype: Some(dtype),
-            dims: Some(dims.to_vec()),
-        }
+        Arg { name: name.to_owned(), dtype: Some(dtype), dims: Some(dims.to_vec()) }
     }
 
     fn matmul() -> Signature {
         let sym = |s: &str| Dim::Symbol(s.to_owned());
         Signature {
-            inputs: vec![
-                arg("a", DType::F32, &[sym("n"), sym("k")]),
-                arg("b", DType::F32, &[sym("k"), Dim::Fixed(4)]),
-            ],
-            outputs: vec![
-                arg("c", DType::F32, &[sym("n"), Dim::Fixed(4)]),
-                arg("d", DType::I64, &[Dim::Any]),
-            ],
+            inputs: vec![arg("a", DType::F32, &[sym("n"), sym("k")]), arg("b", DType::F32, &[sym("k"), Dim::Fixed(4)])],
+            outputs: vec![arg("c", DType::F32, &[sym("n"), Dim::Fixed(4)]), arg("d", DType::I64, &[Dim::Any])],
         }
     }
 
@@ -205,10 +195,7 @@ mod tests {
         check(&[f32([2, 3])], "takes 2 inputs, 1 were given");
         check(&[f32([2, 3]), f32([5, 4])], "input \"b\" is f32[5,4], but \"k\" is 3");
         check(&[f32([2, 3]), f32([3, 5])], "the program takes f32[k,4]");
-        check(
-            &[TensorMetadata::new(DType::F64, [2, 3]), f32([3, 4])],
-            "the program takes f32[n,k]",
-        );
+        check(&[TensorMetadata::new(DType::F64, [2, 3]), f32([3, 4])], "the program takes f32[n,k]");
     }
 
     #[test]

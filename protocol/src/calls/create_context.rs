@@ -60,9 +60,11 @@ pub struct CreateContextRequest {
     pub mode: ContextMode,
     /// The prefix of the object ids that the sender will make.
     pub prefix: ObjectPrefix,
-    /// All tasks, the sender among them; a `TaskIndex` is a position here. Empty when joining.
+    /// All tasks, the sender among them, at most `MAX_TASKS`; a `TaskIndex` is a position here. Empty when joining.
+    #[serde(deserialize_with = "crate::bounded::tasks")]
     pub tasks: Vec<TaskInfo>,
-    /// All devices; a `DeviceIndex` is a position here. Empty when joining.
+    /// All devices, at most `MAX_TASKS`; a `DeviceIndex` is a position here. Empty when joining.
+    #[serde(deserialize_with = "crate::bounded::tasks")]
     pub devices: Vec<DeviceName>,
     /// After so long without a call or a keep-alive the task may collect the context, in milliseconds.
     pub idle_timeout_ms: u64,

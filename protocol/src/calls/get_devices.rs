@@ -26,5 +26,6 @@ pub struct GetDevicesReply {
     /// Which run of the task this is.
     pub incarnation: Incarnation,
     /// Its devices, in its own order; the first is where programs run unless told otherwise.
+    #[serde(deserialize_with = "crate::bounded::tasks")]
     pub devices: Vec<DeviceName>,
 }

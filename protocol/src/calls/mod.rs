@@ -15,7 +15,7 @@ mod unregister_function;
 pub use cancel::{CancelReply, CancelRequest};
 pub use close_context::{CloseContextReply, CloseContextRequest};
 pub use create_context::{ContextMode, CreateContextReply, CreateContextRequest};
-pub use delete_objects::{DeleteFailure, DeleteObjectsReply, DeleteObjectsRequest};
+pub use delete_objects::{DeleteFailure, DeleteMode, DeleteObjectsReply, DeleteObjectsRequest};
 pub use fetch_object::{FetchObjectReply, FetchObjectRequest};
 pub use get_devices::{GetDevicesReply, GetDevicesRequest};
 pub use keep_alive::{KeepAliveReply, KeepAliveRequest};

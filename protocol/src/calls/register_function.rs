@@ -61,16 +61,20 @@ pub struct RegisterFunctionRequest {
     /// What stands for the program on this link and in this context from now on. Chosen by the sender.
     pub program: ProgramIndex,
     /// The name; at most `MAX_NAME` bytes.
+    #[serde(deserialize_with = "crate::bounded::name")]
     pub name: String,
     /// What finds the compiler: `native`, `onnx`, or a format of the application's.
+    #[serde(deserialize_with = "crate::bounded::name")]
     pub format: String,
     /// Which function inside the program; what it means is the format's.
+    #[serde(deserialize_with = "crate::bounded::name_or_nil")]
     pub entry: Option<String>,
     /// When to compile.
     pub when: CompileWhen,
     /// How many bytes of the payload are the program.
     pub program_bytes: u64,
     /// The devices of the outputs, in order; empty: all outputs on the device that the program runs on.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub output_devices: Vec<DeviceIndex>,
     /// Inputs, and the outputs that they must give, tried once when compiled.
     pub golden: Option<Golden>,
@@ -80,8 +84,10 @@ pub struct RegisterFunctionRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Golden {
     /// Element types and shapes of the inputs, in order.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub inputs: Vec<TensorMetadata>,
     /// Element types and shapes of the outputs, in order.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub outputs: Vec<TensorMetadata>,
     /// Largest allowed difference of an element: `|a - b| <= tolerance * max(1, |b|)`.
     pub tolerance: f64,
@@ -98,5 +104,6 @@ pub struct RegisterFunctionReply {
     /// What it takes and gives, if the format says so and it was compiled.
     pub signature: Option<Signature>,
     /// The devices of the outputs, in order, where they are known.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub output_devices: Vec<DeviceIndex>,
 }

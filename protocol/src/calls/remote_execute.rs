@@ -26,12 +26,15 @@ pub struct RemoteExecuteRequest {
     /// The program, as this link numbers it.
     pub program: ProgramIndex,
     /// In the program's order; at most `MAX_ARGS`; need not be ready yet.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub inputs: SmallVec<[InputRef; 3]>,
     /// In the program's order; at most `MAX_ARGS`; ids made by the sender.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub outputs: SmallVec<[OutputRef; 2]>,
     /// How long the sender will wait from now, in milliseconds.
     pub time_left_ms: u64,
     /// The caller's key-values, handed to the program; at most `MAX_BAGGAGE` bytes.
+    #[serde(deserialize_with = "crate::bounded::baggage")]
     pub baggage: Vec<(String, String)>,
 }
 
@@ -97,10 +100,7 @@ impl From<InputRef> for (u64, u64, u16, u32) {
 
 impl From<(u64, u64, u16, u32)> for InputRef {
     fn from((prefix, local, device, origin): (u64, u64, u16, u32)) -> Self {
-        Self {
-            object: object(prefix, local, device),
-            origin: origin.into(),
-        }
+        Self { object: object(prefix, local, device), origin: origin.into() }
     }
 }
 
@@ -113,19 +113,12 @@ impl From<OutputRef> for (u64, u64, u16, bool) {
 
 impl From<(u64, u64, u16, bool)> for OutputRef {
     fn from((prefix, local, device, need_metadata): (u64, u64, u16, bool)) -> Self {
-        Self {
-            object: object(prefix, local, device),
-            need_metadata,
-        }
+        Self { object: object(prefix, local, device), need_metadata }
     }
 }
 
 fn object(prefix: u64, local: u64, device: u16) -> ObjectId {
-    ObjectId {
-        prefix: crate::ids::ObjectPrefix(prefix),
-        local,
-        device: crate::ids::DeviceIndex(device),
-    }
+    ObjectId { prefix: crate::ids::ObjectPrefix(prefix), local, device: crate::ids::DeviceIndex(device) }
 }
 
 /// Every output is ready.
@@ -136,5 +129,6 @@ fn object(prefix: u64, local: u64, device: u16) -> ObjectId {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteExecuteReply {
     /// Element type and shape of each output, in order; nil where it was not asked for or the output is no tensor.
+    #[serde(deserialize_with = "crate::bounded::args")]
     pub metadata: SmallVec<[Option<TensorMetadata>; 1]>,
 }

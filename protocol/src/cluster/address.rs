@@ -91,11 +91,7 @@ mod tests {
     fn an_address_has_a_scheme_and_a_rest() {
         fn check(text: &str, scheme: &str, rest: &str, local: bool) {
             let address: Address = text.parse().unwrap();
-            assert_eq!(
-                (address.scheme(), address.rest(), address.is_local()),
-                (scheme, rest, local),
-                "{text}"
-            );
+            assert_eq!((address.scheme(), address.rest(), address.is_local()), (scheme, rest, local), "{text}");
         }
         check("tcp://127.0.0.1:80", "tcp", "127.0.0.1:80", true);
         check("tcp://[::1]:80", "tcp", "[::1]:80", true);
@@ -106,16 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_address_is_refused() {
-        for text in [
-            "",
-            "127.0.0.1:80",
-            "tcp://",
-            "tcp://host",
-            "tcp://:80",
-            "tcp://host:99999",
-            ":x",
-            "unix:",
-        ] {
+        for text in ["", "127.0.0.1:80", "tcp://", "tcp://host", "tcp://:80", "tcp://host:99999", ":x", "unix:"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

@@ -42,11 +42,7 @@ impl ClusterConfig {
     pub fn add(&mut self, name: TaskName, address: Option<Address>) -> Result<(), ClusterError> {
         let show = |address: &Option<Address>| address.as_ref().map_or("no address".to_owned(), Address::to_string);
         if let Some(task) = self.tasks.iter().find(|task| task.name == name) {
-            return Err(ClusterError {
-                name,
-                first: show(&task.address),
-                second: show(&address),
-            });
+            return Err(ClusterError { name, first: show(&task.address), second: show(&address) });
         }
         self.tasks.push(TaskInfo { name, address });
         Ok(())
@@ -74,10 +70,7 @@ mod tests {
         let at = |text: &str| text.parse::<Address>().unwrap();
         let cluster = ClusterConfig::new().with(name.clone(), at("unix:/a")).unwrap();
         let error = cluster.clone().with(name, at("unix:/b")).unwrap_err();
-        assert!(
-            error.to_string().contains("unix:/a") && error.to_string().contains("unix:/b"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("unix:/a") && error.to_string().contains("unix:/b"), "{error}");
         assert_eq!(cluster.tasks().len(), 1);
     }
 }

@@ -29,11 +29,7 @@ impl TaskName {
         let good = chars.next().is_some_and(|c| c.is_ascii_alphabetic())
             && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
             && job.len() <= MAX_NAME;
-        if good {
-            Ok(Self { job: job.into(), index })
-        } else {
-            Err(TaskNameError(format!("/job:{job}/task:{index}")))
-        }
+        if good { Ok(Self { job: job.into(), index }) } else { Err(TaskNameError(format!("/job:{job}/task:{index}"))) }
     }
 
     /// NAME.
@@ -52,10 +48,7 @@ impl FromStr for TaskName {
 
     fn from_str(text: &str) -> Result<Self, TaskNameError> {
         let wrong = || TaskNameError(text.chars().take(MAX_NAME).collect());
-        let (job, index) = text
-            .strip_prefix("/job:")
-            .and_then(|rest| rest.split_once("/task:"))
-            .ok_or_else(wrong)?;
+        let (job, index) = text.strip_prefix("/job:").and_then(|rest| rest.split_once("/task:")).ok_or_else(wrong)?;
         Self::new(job, parse_index(index).ok_or_else(wrong)?).map_err(|_| wrong())
     }
 }

@@ -5,41 +5,37 @@ use bytes::Bytes;
 /// Alignment of every tensor's first byte, in bytes.
 pub const ALIGNMENT: usize = 64;
 
-#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
-#[repr(C, align(64))]
-struct Block([u8; ALIGNMENT]);
-
 /// A writable buffer whose first byte is aligned to [`ALIGNMENT`]; becomes [`Bytes`] without a copy.
 pub struct AlignedBuf {
-    blocks: Box<[Block]>,
+    // Longer than `len`, and used from where it is aligned: an allocator that is asked for aligned zeros writes them, one
+    // that is asked for plain zeros takes fresh pages from the system, which are zero already and cost nothing.
+    bytes: Box<[u8]>,
+    start: usize,
     len: usize,
 }
 
 impl AlignedBuf {
     /// `len` zero bytes. Large buffers cost no memory until they are written to. `None` if the system has not so much.
     pub fn zeroed(len: usize) -> Option<Self> {
-        let blocks = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(ALIGNMENT)).ok()?;
-        Some(Self { blocks, len })
+        let bytes: Box<[u8]> = bytemuck::allocation::try_zeroed_slice_box(len.checked_add(ALIGNMENT - 1)?).ok()?;
+        let start = (bytes.as_ptr() as usize).wrapping_neg() % ALIGNMENT;
+        Some(Self { bytes, start, len })
     }
 
     /// The bytes.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.blocks)[..self.len]
+        &mut self.bytes[self.start..self.start + self.len]
     }
 
     /// Gives the buffer up to be shared.
     pub fn freeze(self) -> Bytes {
-        if self.len == 0 {
-            Bytes::new()
-        } else {
-            Bytes::from_owner(self)
-        }
+        if self.len == 0 { Bytes::new() } else { Bytes::from_owner(self) }
     }
 }
 
 impl AsRef<[u8]> for AlignedBuf {
     fn as_ref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.blocks)[..self.len]
+        &self.bytes[self.start..self.start + self.len]
     }
 }
 
@@ -66,6 +62,8 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_refused() {
-        assert!(AlignedBuf::zeroed(isize::MAX as usize / 2).is_none());
+        for len in [isize::MAX as usize / 2, isize::MAX as usize, usize::MAX] {
+            assert!(AlignedBuf::zeroed(len).is_none());
+        }
     }
 }

@@ -81,14 +81,10 @@ impl FromStr for DType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        DType::ALL
-            .iter()
-            .copied()
-            .find(|dtype| dtype.name() == text)
-            .ok_or_else(|| {
-                let names: Vec<_> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
-                format!("{text:?} is not an element type; there are {}", names.join(" "))
-            })
+        DType::ALL.iter().copied().find(|dtype| dtype.name() == text).ok_or_else(|| {
+            let names: Vec<_> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
+            format!("{text:?} is not an element type; there are {}", names.join(" "))
+        })
     }
 }
 

@@ -22,10 +22,7 @@ pub struct TensorMetadata {
 impl TensorMetadata {
     /// Element type and shape together.
     pub fn new(dtype: DType, shape: impl Into<Shape>) -> Self {
-        Self {
-            dtype,
-            shape: shape.into(),
-        }
+        Self { dtype, shape: shape.into() }
     }
 
     /// Bytes of the data; `None` if that is more than 2⁶⁴ − 1.

@@ -44,10 +44,7 @@ impl TryFrom<SmallVec<[u64; 4]>> for Shape {
 
     fn try_from(dims: SmallVec<[u64; 4]>) -> Result<Self, String> {
         if dims.len() > MAX_RANK {
-            return Err(format!(
-                "a shape has {} dimensions, at most {MAX_RANK} are allowed",
-                dims.len()
-            ));
+            return Err(format!("a shape has {} dimensions, at most {MAX_RANK} are allowed", dims.len()));
         }
         Ok(Self(dims))
     }
@@ -112,10 +109,6 @@ mod tests {
     #[test]
     fn too_many_dimensions_are_refused() {
         assert!(Shape::try_from(vec![1; MAX_RANK]).is_ok());
-        assert!(
-            Shape::try_from(vec![1; MAX_RANK + 1])
-                .unwrap_err()
-                .contains("33 dimensions")
-        );
+        assert!(Shape::try_from(vec![1; MAX_RANK + 1]).unwrap_err().contains("33 dimensions"));
     }
 }

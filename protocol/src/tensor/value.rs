@@ -58,19 +58,12 @@ impl Tensor {
         let expected = metadata.size_bytes();
         if expected != Some(data.len() as u64) {
             let expected = expected.unwrap_or(u64::MAX);
-            return Err(TensorError::SizeMismatch {
-                metadata,
-                expected,
-                actual: data.len() as u64,
-            });
+            return Err(TensorError::SizeMismatch { metadata, expected, actual: data.len() as u64 });
         }
         if metadata.dtype == DType::Bool
             && let Some(index) = data.iter().position(|&b| b > 1)
         {
-            return Err(TensorError::NotBool {
-                index,
-                value: data[index],
-            });
+            return Err(TensorError::NotBool { index, value: data[index] });
         }
         let aligned = data.is_empty() || (data.as_ptr() as usize).is_multiple_of(super::ALIGNMENT);
         let data = if aligned { data } else { copy_aligned(&data)? };
@@ -83,11 +76,7 @@ impl Tensor {
         let bytes: &[u8] = bytemuck::cast_slice(elements);
         if metadata.size_bytes() != Some(bytes.len() as u64) {
             let expected = metadata.size_bytes().unwrap_or(u64::MAX);
-            return Err(TensorError::SizeMismatch {
-                metadata,
-                expected,
-                actual: bytes.len() as u64,
-            });
+            return Err(TensorError::SizeMismatch { metadata, expected, actual: bytes.len() as u64 });
         }
         Self::from_bytes(metadata, copy_aligned(bytes)?)
     }
@@ -133,10 +122,11 @@ impl Tensor {
     /// The elements in row-major order, without a copy.
     pub fn elements<T: Element>(&self) -> Result<&[T], TensorError> {
         if T::DTYPE != self.dtype() {
-            return Err(TensorError::TypeMismatch {
-                expected: T::DTYPE,
-                actual: self.dtype(),
-            });
+            return Err(TensorError::TypeMismatch { expected: T::DTYPE, actual: self.dtype() });
+        }
+        if self.data.is_empty() {
+            // No bytes have no alignment: they may point anywhere.
+            return Ok(&[]);
         }
         // Construction saw to the alignment and to the length; nothing else makes a tensor.
         Ok(bytemuck::try_cast_slice(&self.data).expect("a tensor's bytes are aligned and a whole number of elements"))

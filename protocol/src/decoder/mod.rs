@@ -1,0 +1,269 @@
+//! Bytes into frames, with payloads read into the buffer that they stay in.
+
+mod body;
+#[cfg(test)]
+mod decoder_test;
+#[cfg(test)]
+mod hostile_test;
+mod transfers;
+
+use std::collections::VecDeque;
+
+use crate::{
+    frame::{
+        Frame, FrameError, HEAD_LEN, Head, MAX_HANDSHAKE, MAX_HEADER, MAX_PAYLOAD, PIECE_LEN, Payload, flags, kind,
+    },
+    tensor::AlignedBuf,
+};
+use transfers::Transfers;
+
+/// Bytes asked of the stream at once, unless a payload's own buffer takes more.
+const READ_LEN: usize = 64 << 10;
+
+/// What a decoder accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecoderLimits {
+    /// Largest header, in bytes.
+    pub header: usize,
+    /// Largest payload, in bytes.
+    pub payload: u64,
+}
+
+impl DecoderLimits {
+    /// Before the peer has proved who it is.
+    pub const HANDSHAKE: Self = Self { header: MAX_HANDSHAKE, payload: 0 };
+    /// Afterwards.
+    pub const OPEN: Self = Self { header: MAX_HEADER, payload: MAX_PAYLOAD };
+}
+
+/// Cuts a stream of bytes into frames. Knows no socket: its owner reads into [`space`](Self::space), says how much with
+/// [`advance`](Self::advance), and takes frames with [`next_frame`](Self::next_frame) until there is none.
+///
+/// A payload that is not yet whole when its head is seen is read straight into its final buffer: `space` is that buffer
+/// then. What came in the same read as its head, at most 64 KiB, is moved there once.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: DecoderLimits,
+    staged: Vec<u8>,
+    start: usize,
+    end: usize,
+    filling: Option<Filling>,
+    transfers: Transfers,
+    ready: VecDeque<Frame>,
+}
+
+/// A frame whose payload is being read.
+#[derive(Debug)]
+struct Filling {
+    head: Head,
+    filled: usize,
+    into: Into,
+}
+
+#[derive(Debug)]
+enum Into {
+    /// A buffer of its own, for a frame that is otherwise decoded.
+    Own(AlignedBuf, Box<Frame>),
+    /// The transfer of the head's call, from the head's offset on.
+    Transfer,
+}
+
+impl Decoder {
+    /// A decoder at the beginning of a stream.
+    pub fn new(limits: DecoderLimits) -> Self {
+        Self {
+            limits,
+            staged: vec![0; READ_LEN],
+            start: 0,
+            end: 0,
+            filling: None,
+            transfers: Transfers::default(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Accepts other sizes from the next frame on.
+    pub fn set_limits(&mut self, limits: DecoderLimits) {
+        self.limits = limits;
+    }
+
+    /// Where the next bytes of the stream go; never empty.
+    pub fn space(&mut self) -> &mut [u8] {
+        match &mut self.filling {
+            Some(Filling { filled, into: Into::Own(buf, _), .. }) => &mut buf.as_mut_slice()[*filled..],
+            Some(Filling { head, filled, into: Into::Transfer }) => &mut self.transfers.place(head)[*filled..],
+            None => {
+                if self.start == self.end || self.staged.len() - self.end < READ_LEN / 2 {
+                    // What is left is the beginning of one frame: little, unless its header is large.
+                    self.staged.copy_within(self.start..self.end, 0);
+                    (self.start, self.end) = (0, self.end - self.start);
+                }
+                if self.staged.len() == self.end {
+                    self.staged.resize(self.staged.len() * 2, 0);
+                }
+                &mut self.staged[self.end..]
+            }
+        }
+    }
+
+    /// Says that the stream put `n` bytes into [`space`](Self::space).
+    pub fn advance(&mut self, n: usize) -> Result<(), FrameError> {
+        match &mut self.filling {
+            Some(filling) => {
+                filling.filled += n;
+                self.finish_filling()
+            }
+            None => {
+                self.end += n;
+                Ok(())
+            }
+        }
+    }
+
+    /// The next frame that is whole; `None` if more bytes are needed. After an error the stream cannot go on.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Ok(Some(frame));
+            }
+            if self.filling.is_some() || !self.parse_one()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes one frame's head and header from the staged bytes; false if they are not all there.
+    fn parse_one(&mut self) -> Result<bool, FrameError> {
+        let Some(first) = self.staged[self.start..self.end].first_chunk::<HEAD_LEN>() else {
+            return Ok(false);
+        };
+        let (head, crc) = Head::read(first);
+        self.check_lengths(&head)?;
+        let header_end = self.start + HEAD_LEN + head.header_len as usize;
+        if header_end > self.end {
+            return Ok(false);
+        }
+        let header = &self.staged[self.start + HEAD_LEN..header_end];
+        let actual = crc32c::crc32c_append(crc32c::crc32c(&first[..HEAD_LEN - 4]), header);
+        if actual != crc {
+            return Err(FrameError::Checksum { what: "head", expected: crc, actual });
+        }
+        check_form(&head, first)?;
+        if head.kind == kind::PIECE {
+            self.start = header_end;
+            self.transfers.check_piece(&head)?;
+            self.fill(head, Into::Transfer)?;
+        } else {
+            let frame = Frame {
+                call: head.call,
+                number: head.number,
+                ack: head.ack,
+                body: body::decode_body(&head, header)?,
+                payload: Payload::None,
+            };
+            self.start = header_end;
+            self.start_frame(head, frame)?;
+        }
+        Ok(true)
+    }
+
+    /// I8: every length is checked before anything is allocated for it, or waited for.
+    fn check_lengths(&self, head: &Head) -> Result<(), FrameError> {
+        let too_large = |what, actual, limit| Err(FrameError::TooLarge { what, actual, limit });
+        if head.header_len as usize > self.limits.header {
+            return too_large("a header", head.header_len.into(), self.limits.header as u64);
+        }
+        if head.payload_len > self.limits.payload {
+            return too_large("a payload", head.payload_len, self.limits.payload);
+        }
+        Ok(())
+    }
+
+    fn start_frame(&mut self, head: Head, frame: Frame) -> Result<(), FrameError> {
+        if head.payload_len == 0 {
+            self.ready.push_back(frame);
+        } else if head.flags & flags::PIECES != 0 {
+            self.ready.push_back(self.transfers.announce(&head, frame)?);
+        } else {
+            let buf = allocate(head.payload_len)?;
+            self.fill(head, Into::Own(buf, Box::new(frame)))?;
+        }
+        Ok(())
+    }
+
+    /// Begins to read a payload, and moves what is staged of it to where it belongs.
+    fn fill(&mut self, head: Head, into: Into) -> Result<(), FrameError> {
+        self.filling = Some(Filling { head, filled: 0, into });
+        let staged = std::mem::take(&mut self.staged);
+        let have = &staged[self.start..self.end];
+        let space = self.space();
+        let n = have.len().min(space.len());
+        space[..n].copy_from_slice(&have[..n]);
+        self.staged = staged;
+        self.start += n;
+        self.advance(n)
+    }
+
+    fn finish_filling(&mut self) -> Result<(), FrameError> {
+        let Some(filling) = self.filling.take_if(|f| f.filled as u64 == f.head.payload_len) else {
+            return Ok(());
+        };
+        let head = filling.head;
+        match filling.into {
+            Into::Own(buf, mut frame) => {
+                verify(&head, buf.as_ref())?;
+                frame.payload = Payload::Whole(buf.freeze());
+                self.ready.push_back(*frame);
+            }
+            Into::Transfer => {
+                verify(&head, self.transfers.place(&head))?;
+                self.ready.extend(self.transfers.finish_piece(&head));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a head whose checksum was right is one that this version makes.
+fn check_form(head: &Head, bytes: &[u8; HEAD_LEN]) -> Result<(), FrameError> {
+    let wrong = |why| Err(FrameError::Malformed(why));
+    if head.flags & !flags::ALL != 0 {
+        return wrong(format!("flags {:#04x}", head.flags));
+    }
+    if bytes[2..4] != [0, 0] {
+        return wrong(format!("reserved bytes {:02x?}", &bytes[2..4]));
+    }
+    let payload = head.payload_len;
+    let may = head.kind >= kind::CALLS && head.flags & flags::FAILED == 0;
+    if head.kind == kind::PIECE {
+        if head.flags & !flags::PAYLOAD_CRC != 0 || head.header_len != 0 {
+            return wrong("a piece with a header or with flags other than its checksum's".to_owned());
+        }
+        if payload > PIECE_LEN as u64 {
+            return wrong(format!("a piece of {payload} bytes, at most {PIECE_LEN} are allowed"));
+        }
+    } else if payload > 0 && !may {
+        return wrong(format!("a payload of {payload} bytes beside kind {}", head.kind));
+    } else if (head.flags & flags::PIECES != 0) != (payload > PIECE_LEN as u64) {
+        let must = if payload > PIECE_LEN as u64 { "must" } else { "must not" };
+        return wrong(format!("a payload of {payload} bytes {must} be in pieces"));
+    }
+    Ok(())
+}
+
+/// A buffer for a payload whose length was checked.
+fn allocate(len: u64) -> Result<AlignedBuf, FrameError> {
+    usize::try_from(len).ok().and_then(AlignedBuf::zeroed).ok_or(FrameError::OutOfMemory(len))
+}
+
+fn verify(head: &Head, payload: &[u8]) -> Result<(), FrameError> {
+    if head.flags & flags::PAYLOAD_CRC == 0 {
+        return Ok(());
+    }
+    let actual = crc32c::crc32c(payload);
+    if actual == head.payload_crc {
+        Ok(())
+    } else {
+        Err(FrameError::Checksum { what: "payload", expected: head.payload_crc, actual })
+    }
+}

@@ -1,0 +1,86 @@
+//! What a link and a context begin and end with.
+
+use remex_protocol::{Body, ErrorCode, RemoteError, Reply, calls::*, cluster::TaskInfo, handshake::*, ids::*};
+
+use super::{CONTEXT, Golden, PREFIX, call, f32s, plain, reply};
+
+pub(super) fn handshake() -> Vec<Golden> {
+    let hello = Hello {
+        magic: MAGIC.to_owned(),
+        version: VERSION,
+        oldest: VERSION,
+        incarnation: Incarnation(0x0102_0304_0506_0708),
+        task: "/job:client/task:2147483649".parse().unwrap(),
+        epoch: 1,
+        resume: 0,
+        limits: Limits::default(),
+        credentials: b"secret".to_vec(),
+    };
+    let welcome = Welcome {
+        version: VERSION,
+        incarnation: Incarnation(0xa1a2_a3a4_a5a6_a7a8),
+        task: "/job:worker/task:0".parse().unwrap(),
+        epoch: 1,
+        resume: 0,
+        credits: Credits::default(),
+        limits: Limits::default(),
+    };
+    let refused = RemoteError::new(ErrorCode::FailedPrecondition, "this task speaks 0.1, the dialler 0.2");
+    let goodbye = RemoteError::new(ErrorCode::Unavailable, "the task stops").on_task("/job:worker/task:0");
+    let mut heartbeat = plain("heartbeat", "Heartbeat: kind 4, nothing but its ack", Body::Heartbeat);
+    heartbeat.frame.ack = 7;
+    let metadata = Body::Metadata { output: 0, metadata: f32s([2, 3]) };
+    let mut metadata = plain("metadata", "Metadata: kind 8, output 0 of call 4.0 is f32[2,3]", metadata);
+    metadata.frame.call = CallId::new(4, 0);
+    metadata.frame.ack = 5;
+    vec![
+        plain("hello", "Hello: kind 1, in named form", Body::Hello(Box::new(hello))),
+        plain("welcome", "Welcome: kind 2, in named form", Body::Welcome(Box::new(welcome))),
+        plain("refused", "Refused: kind 3, in named form", Body::Refused(Box::new(refused))),
+        heartbeat,
+        plain("goodbye", "Goodbye: kind 6, an error that names a task", Body::Goodbye(Box::new(goodbye))),
+        metadata,
+    ]
+}
+
+pub(super) fn contexts() -> Vec<Golden> {
+    let task = |name: &str, address: Option<&str>| TaskInfo {
+        name: name.parse().unwrap(),
+        address: address.map(|address| address.parse().unwrap()),
+    };
+    let create = CreateContextRequest {
+        index: CONTEXT,
+        context: ContextId(0xc0c1_c2c3_c4c5_c6c7),
+        mode: ContextMode::Create,
+        prefix: PREFIX,
+        tasks: vec![
+            task("/job:client/task:2147483649", None),
+            task("/job:worker/task:0", Some("tcp://127.0.0.1:7070")),
+        ],
+        devices: vec!["/job:worker/task:0/device:CPU:0".parse().unwrap()],
+        idle_timeout_ms: 600_000,
+    };
+    let join =
+        CreateContextRequest { mode: ContextMode::Join, tasks: Vec::new(), devices: Vec::new(), ..create.clone() };
+    let devices = GetDevicesReply {
+        task: "/job:worker/task:0".parse().unwrap(),
+        incarnation: Incarnation(0xa1a2_a3a4_a5a6_a7a8),
+        devices: vec!["/job:worker/task:0/device:CPU:0".parse().unwrap()],
+    };
+    let created = CreateContextReply {
+        incarnation: Incarnation(0xa1a2_a3a4_a5a6_a7a8),
+        ready_chain: ObjectId { prefix: ObjectPrefix(0xa1a2_a3a4_a5a6_a7a8), local: 1, device: DeviceIndex(0) },
+    };
+    let (keep, close) = (KeepAliveRequest { context: CONTEXT }, CloseContextRequest { context: CONTEXT });
+    vec![
+        call("get_devices", "GetDevices: call 16", 1, GetDevicesRequest {}),
+        reply("get_devices_reply", "GetDevices is completed", 1, Reply::GetDevices(devices)),
+        call("create_context", "CreateContext: call 17, mode create", 2, create),
+        call("create_context_join", "CreateContext: call 17, mode join", 2, join),
+        reply("create_context_reply", "CreateContext is completed", 2, Reply::CreateContext(created)),
+        call("close_context", "CloseContext: call 18", 11, close),
+        reply("close_context_reply", "CloseContext is completed", 11, Reply::CloseContext(CloseContextReply {})),
+        call("keep_alive", "KeepAlive: call 19", 10, keep),
+        reply("keep_alive_reply", "KeepAlive is completed", 10, Reply::KeepAlive(KeepAliveReply {})),
+    ]
+}

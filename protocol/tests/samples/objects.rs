@@ -1,0 +1,35 @@
+//! Objects put, fetched and deleted, and a call cancelled.
+
+use remex_protocol::{Payload, Reply, calls::*, ids::CallId};
+
+use super::{CONTEXT, call, data, error, f32s, object, reply};
+
+pub(super) fn objects() -> Vec<super::Golden> {
+    let delete =
+        DeleteObjectsRequest { context: CONTEXT, objects: vec![object(4), object(9)], mode: DeleteMode::Delete };
+    let deleted = DeleteObjectsReply { failures: vec![DeleteFailure { object: object(9), error: error() }] };
+    let fetch = FetchObjectRequest { context: CONTEXT, object: object(4), origin: Origin::Here, time_left_ms: 60_000 };
+    let fetched = FetchObjectReply { metadata: f32s([2]) };
+    let put = PutObjectRequest { context: CONTEXT, object: object(1), metadata: f32s([2]) };
+    let large = PutObjectRequest { metadata: f32s([75_000]), ..put.clone() };
+    let mut large = call("put_object_in_pieces", "PutObject: call 27, 300000 bytes follow in pieces", 4, large);
+    large.frame.payload = Payload::Announced(300_000);
+    let cancel = CancelRequest { call: CallId::new(4, 0) };
+    vec![
+        call("delete_objects", "DeleteObjects: call 25", 7, delete),
+        reply(
+            "delete_objects_reply",
+            "DeleteObjects is completed; one id was unknown",
+            7,
+            Reply::DeleteObjects(deleted),
+        ),
+        call("fetch_object", "FetchObject: call 26", 6, fetch),
+        reply("fetch_object_reply", "FetchObject is completed", 6, Reply::FetchObject(fetched))
+            .with(data(&[11.0, 22.0]), true),
+        call("put_object", "PutObject: call 27, with a checksum of its payload", 4, put).with(data(&[1.0, 2.0]), true),
+        large,
+        reply("put_object_reply", "PutObject is completed", 4, Reply::PutObject(PutObjectReply {})),
+        call("cancel", "Cancel: call 29", 8, cancel),
+        reply("cancel_reply", "Cancel is completed", 8, Reply::Cancel(CancelReply {})),
+    ]
+}

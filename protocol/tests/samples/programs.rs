@@ -1,0 +1,70 @@
+//! Programs made known and run.
+
+use remex_protocol::{Body, Reply, Rpc, calls::*, ids::*, signature::*, tensor::DType};
+use smallvec::smallvec;
+
+use super::{CONTEXT, call, data, error, f32s, object, plain, reply};
+
+pub(super) fn programs() -> Vec<super::Golden> {
+    let register = RegisterFunctionRequest {
+        context: CONTEXT,
+        program: ProgramIndex(0),
+        name: "add".to_owned(),
+        format: "native".to_owned(),
+        entry: None,
+        when: CompileWhen::Now,
+        program_bytes: 0,
+        output_devices: Vec::new(),
+        golden: None,
+    };
+    let model = RegisterFunctionRequest {
+        program: ProgramIndex(1),
+        name: "model".to_owned(),
+        format: "onnx".to_owned(),
+        entry: Some("main".to_owned()),
+        when: CompileWhen::FirstUse,
+        program_bytes: 5,
+        output_devices: vec![DeviceIndex(0)],
+        golden: Some(Golden { inputs: vec![f32s([1])], outputs: vec![f32s([1])], tolerance: 0.0001 }),
+        ..register.clone()
+    };
+    let arg = |name: &str, dims: Option<Vec<Dim>>| Arg { name: name.to_owned(), dtype: Some(DType::F32), dims };
+    let symbols = Some(vec![Dim::Symbol("n".to_owned()), Dim::Fixed(3), Dim::Any]);
+    let mut any = arg("c", None);
+    any.dtype = None;
+    let registered = RegisterFunctionReply {
+        signature: Some(Signature { inputs: vec![arg("a", symbols.clone()), arg("b", symbols)], outputs: vec![any] }),
+        output_devices: vec![DeviceIndex(0)],
+    };
+    let unregister = UnregisterFunctionRequest { context: CONTEXT, program: ProgramIndex(0) };
+    let unregistered = Reply::UnregisterFunction(UnregisterFunctionReply {});
+    let input = |local, origin| InputRef { object: object(local), origin };
+    let output = |local, need_metadata| OutputRef { object: object(local), need_metadata };
+    let execute = RemoteExecuteRequest {
+        context: CONTEXT,
+        program: ProgramIndex(0),
+        inputs: smallvec![input(1, Origin::Here), input(2, Origin::Anywhere), input(3, Origin::Owner(TaskIndex(1)))],
+        outputs: smallvec![output(4, true), output(5, false)],
+        time_left_ms: 60_000,
+        baggage: vec![("trace".to_owned(), "7f".to_owned())],
+    };
+    let executed = RemoteExecuteReply { metadata: smallvec![Some(f32s([2, 3])), None] };
+    let mut failed = plain(
+        "remote_execute_failed",
+        "RemoteExecute has failed: flag FAILED, the header is an error",
+        Body::Failed { kind: RemoteExecuteRequest::KIND, error: Box::new(error()) },
+    );
+    failed.frame.call = CallId::new(4, 0);
+    (failed.frame.number, failed.frame.ack) = (5, 5);
+    vec![
+        call("register_function", "RegisterFunction: call 21, a native program", 3, register),
+        call("register_function_model", "RegisterFunction: call 21, a model with a golden input and output", 3, model)
+            .with([b"model".to_vec(), data(&[1.0, 2.0])].concat(), true),
+        reply("register_function_reply", "RegisterFunction is completed", 3, Reply::RegisterFunction(registered)),
+        call("unregister_function", "UnregisterFunction: call 22", 9, unregister),
+        reply("unregister_function_reply", "UnregisterFunction is completed", 9, unregistered),
+        call("remote_execute", "RemoteExecute: call 23, three inputs, two outputs", 5, execute),
+        reply("remote_execute_reply", "RemoteExecute is completed", 5, Reply::RemoteExecute(executed)),
+        failed,
+    ]
+}
