@@ -1,0 +1,146 @@
+//! TCP: between machines.
+
+use futures_util::future::LocalBoxFuture;
+use remex_protocol::cluster::Address;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Connection, Fabric, FabricError, Listener, is_of_scheme, is_passing, stream};
+
+/// TCP at `tcp://HOST:PORT`; a listener at port 0 takes a free port. Small frames are not delayed (`TCP_NODELAY`);
+/// payloads are sent with a checksum.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp {
+    payload_crc: bool,
+}
+
+impl Tcp {
+    /// With checksums of payloads.
+    pub fn new() -> Self {
+        Self { payload_crc: true }
+    }
+
+    /// Whether payloads are sent with a checksum. What is received is checked whenever it has one.
+    #[must_use]
+    pub fn payload_checksums(mut self, on: bool) -> Self {
+        self.payload_crc = on;
+        self
+    }
+
+    fn connection(self, stream: TcpStream, peer: String) -> std::io::Result<Connection> {
+        stream.set_nodelay(true)?;
+        let there = stream.peer_addr()?.ip();
+        let is_local = there.to_canonical().is_loopback() || there == stream.local_addr()?.ip();
+        let (reader, writer) = stream.into_split();
+        Ok(stream::connection(reader, writer, peer, is_local, self.payload_crc))
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fabric for Tcp {
+    fn scheme(&self) -> &str {
+        "tcp"
+    }
+
+    fn listen<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Box<dyn Listener>, FabricError>> {
+        Box::pin(async move {
+            is_of_scheme(address, "tcp", "tcp://HOST:PORT")?;
+            let failed = |e| FabricError::io("listen on", address, &e);
+            let listener = TcpListener::bind(address.rest()).await.map_err(failed)?;
+            let port = listener.local_addr().map_err(failed)?.port();
+            // The host stays as it was written: others may know it by that name.
+            let host = address.rest().rsplit_once(':').map_or("", |(host, _)| host);
+            let address = format!("tcp://{host}:{port}").parse().map_err(|_| FabricError::BadAddress {
+                address: address.clone(),
+                why: "with its port it is too long".to_owned(),
+            })?;
+            let listener: Box<dyn Listener> = Box::new(TcpListening { listener, address, fabric: *self });
+            Ok(listener)
+        })
+    }
+
+    fn dial<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Connection, FabricError>> {
+        Box::pin(async move {
+            is_of_scheme(address, "tcp", "tcp://HOST:PORT")?;
+            let failed = |e| FabricError::io("dial", address, &e);
+            let stream = TcpStream::connect(address.rest()).await.map_err(failed)?;
+            self.connection(stream, address.to_string()).map_err(failed)
+        })
+    }
+}
+
+#[derive(Debug)]
+struct TcpListening {
+    listener: TcpListener,
+    address: Address,
+    fabric: Tcp,
+}
+
+impl Listener for TcpListening {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn accept(&mut self) -> LocalBoxFuture<'_, Result<Connection, FabricError>> {
+        Box::pin(async {
+            loop {
+                let accepted = self.listener.accept().await;
+                match accepted.and_then(|(stream, peer)| self.fabric.connection(stream, format!("tcp://{peer}"))) {
+                    Err(e) if is_passing(&e) => {}
+                    result => return result.map_err(|e| FabricError::io("accept a connection on", &self.address, &e)),
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::fabric::conformance;
+
+    fn any_port() -> Address {
+        "tcp://127.0.0.1:0".parse().unwrap()
+    }
+
+    #[actix_rt::test]
+    async fn it_does_what_every_fabric_does() {
+        conformance::check_fabric(&Tcp::new(), &any_port()).await;
+        conformance::check_fabric(&Tcp::new().payload_checksums(false), &any_port()).await;
+    }
+
+    #[actix_rt::test]
+    async fn port_zero_becomes_a_port_and_peers_are_named() {
+        let mut listener = Tcp::new().listen(&any_port()).await.unwrap();
+        let address = listener.address().clone();
+        assert!(!address.rest().ends_with(":0"), "{address}");
+        let dialled = Tcp::new().dial(&address).await.unwrap();
+        let accepted = listener.accept().await.unwrap();
+        assert_eq!((dialled.peer, dialled.is_local), (address.to_string(), true));
+        assert!(accepted.peer.starts_with("tcp://127.0.0.1:"), "{}", accepted.peer);
+        assert!(accepted.is_local);
+    }
+
+    #[actix_rt::test]
+    async fn garbage_breaks_the_protocol() {
+        let mut listener = Tcp::new().listen(&any_port()).await.unwrap();
+        let mut stream = TcpStream::connect(listener.address().rest()).await.unwrap();
+        stream.write_all(&[b'x'; 100]).await.unwrap();
+        let mut accepted = listener.accept().await.unwrap();
+        let error = conformance::read(&mut *accepted.reader).await.unwrap_err();
+        assert!(matches!(error, FabricError::Frame(_)), "{error:?}");
+    }
+
+    #[actix_rt::test]
+    async fn an_unknown_host_is_named() {
+        let address = "tcp://no.such.host.invalid:1".parse().unwrap();
+        let error = Tcp::new().dial(&address).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot dial tcp://no.such.host.invalid:1: "), "{error}");
+    }
+}
