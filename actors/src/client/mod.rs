@@ -1,0 +1,24 @@
+//! The dialling end of a link: one per receiver, for all contexts of a server.
+//!
+//! ```text
+//!  DistributedContext ──Outgoing──▶ RemoteClient ══ frames ══▶ the receiver's Session
+//!                                       │ ◀══════ frames ══════
+//!                                       └──Replies, Lost──▶ PendingResults
+//! ```
+//!
+//! # Invariants
+//! - **I5 (order).** What is given in `Outgoing` goes out in that order.
+//! - **I8 (admitted once).** A call takes its credits at the [`Edge`], before anything else; behind it nothing blocks.
+//! - A lost link fails all that was under way on it, at once.
+
+mod actor;
+mod edge;
+mod messages;
+mod receiver;
+mod tickets;
+
+pub use actor::{RemoteClient, Route};
+pub use edge::{Admission, Edge};
+pub use messages::{Connect, Hangup, LinkEvent, LinkUp, Outgoing, Subscribe};
+pub(crate) use receiver::Indexes;
+pub use receiver::Receiver;

@@ -1,0 +1,114 @@
+//! What others hold of a receiver: its name, its edge, and the way to its two actors.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::Recipient;
+use bytes::Bytes;
+use remex_protocol::{
+    Body, ErrorCode, Frame, Reply, Rpc,
+    cluster::Address,
+    ids::{CallId, ContextIndex},
+};
+use tokio::time::Instant;
+
+use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
+use crate::{
+    Error, Result,
+    envelope::{ask, post},
+    pending::{Cancelled, Expect, Expectation, Promised},
+    promise::promise,
+};
+
+/// A task that calls are sent to.
+#[derive(Debug)]
+pub struct Receiver {
+    /// Where it listens.
+    pub address: Address,
+    /// Where calls to it are admitted.
+    pub edge: Arc<Edge>,
+    /// Takes what is expected of it.
+    pub expect: Recipient<Expect>,
+    /// Gives up on calls.
+    pub cancel: Recipient<Cancelled>,
+    /// Takes what is to be sent.
+    pub outgoing: Recipient<Outgoing>,
+    /// Dials.
+    pub connect: Recipient<Connect>,
+    /// Takes who wants news.
+    pub subscribe: Recipient<Subscribe>,
+    /// Ends the link.
+    pub hangup: Recipient<Hangup>,
+    /// What contexts are called on the link.
+    pub(crate) indexes: Indexes,
+}
+
+/// Small integers that stand for contexts on a link.
+#[derive(Debug, Default)]
+pub(crate) struct Indexes(Mutex<BTreeSet<u16>>);
+
+impl Indexes {
+    /// The smallest one that stands for nothing.
+    pub(crate) fn take(&self) -> Result<ContextIndex> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = (0..u16::MAX).find(|index| !taken.contains(index)).ok_or_else(|| {
+            Error::new(ErrorCode::ResourceExhausted, "the link has no index left for another context: close some")
+        })?;
+        taken.insert(free);
+        Ok(ContextIndex(free))
+    }
+
+    pub(crate) fn give_back(&self, index: ContextIndex) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&index.0);
+    }
+}
+
+impl Receiver {
+    /// Who answers there.
+    pub async fn connect(&self) -> Result<LinkUp> {
+        ask(&self.connect, Connect).await
+    }
+
+    /// Makes a control call, which takes no credits: what it refers to bounds it. Sent behind what was sent before.
+    pub async fn call<R: Rpc>(&self, request: R, payload: Bytes, timeout: Duration) -> Result<(R::Reply, Bytes)> {
+        let (writer, answer) = promise();
+        let call = self.edge.ticket();
+        post(
+            &self.expect,
+            Expect(vec![Expectation {
+                call,
+                deadline: (Instant::now() + timeout).into_std(),
+                promised: Promised::Answer(writer),
+                admission: None,
+                holds: Vec::new(),
+            }]),
+        );
+        post(&self.outgoing, Outgoing(vec![Frame::new(call, Body::Call(request.into_call())).with_payload(payload)]));
+        let mut guard = CancelOnDrop { receiver: self, call, answered: false };
+        let answer = answer.get().await;
+        guard.answered = true;
+        let (reply, payload): (Reply, Bytes) = answer?;
+        R::reply(reply).map(|reply| (reply, payload)).ok_or_else(|| {
+            let message = format!("{} was answered with another call's reply", R::NAME);
+            Error::new(ErrorCode::Internal, message)
+        })
+    }
+}
+
+/// Gives up on a control call whose caller has gone.
+struct CancelOnDrop<'a> {
+    receiver: &'a Receiver,
+    call: CallId,
+    answered: bool,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            post(&self.receiver.cancel, Cancelled::by_caller(self.call));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The context as an actor: the calling side empties the queue, the serving side answers sessions.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, ResponseFuture};
+use remex_protocol::{Call, ErrorCode, Reply, cluster::Address};
+use tokio::time::Instant;
+
+use super::{
+    CloseContext, ContextShared, Drain, Refuse, RemoteExecute,
+    fetching::Fetching,
+    outgoing,
+    serving::{Served, Serving},
+};
+use crate::{
+    Error, Result,
+    client::LinkEvent,
+    envelope::{ask, post},
+    executor::{Compile, Compiled},
+    handles::Execution,
+    objects::{Bound, Close, Fetched, Resolve, SessionEnded, Wanted},
+    programs::{Compilers, registry::ToCompile},
+    server::Directory,
+    session::{Answers, Calls, Incoming},
+};
+
+/// One context on one task.
+#[derive(Debug)]
+pub struct DistributedContext {
+    shared: Arc<ContextShared>,
+    serving: Serving,
+    fetching: Fetching,
+    objects: Objects,
+    compile: Recipient<Compile>,
+    compilers: Compilers,
+    /// When the context was last used, for the server that collects idle ones.
+    used: Rc<Cell<Instant>>,
+    /// Set when the task drains.
+    refusing: Option<Error>,
+}
+
+/// What a context says to its object manager.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    /// Batches of calls.
+    pub resolve: Recipient<Resolve>,
+    /// Ends of compilations.
+    pub bound: Recipient<Bound>,
+    /// Objects from other tasks.
+    pub fetched: Recipient<Fetched>,
+    /// Ends of sessions.
+    pub ended: Recipient<SessionEnded>,
+    /// The end.
+    pub close: Recipient<Close>,
+    /// Its numbers.
+    pub inspect: Recipient<crate::objects::Inspect>,
+}
+
+/// What a context is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<ContextShared>,
+    pub(crate) serving: Serving,
+    pub(crate) directory: Directory,
+    pub(crate) trust_local: bool,
+    pub(crate) objects: Objects,
+    pub(crate) compile: Recipient<Compile>,
+    pub(crate) compilers: Compilers,
+    pub(crate) used: Rc<Cell<Instant>>,
+}
+
+impl DistributedContext {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { shared, serving, directory, trust_local, objects, compile, compilers, used } = parts;
+        let fetching = Fetching::new(directory, trust_local);
+        Self { shared, serving, fetching, objects, compile, compilers, used, refusing: None }
+    }
+
+    fn start_compilation(&mut self, ToCompile { compilation, format, source }: ToCompile, ctx: &mut Context<Self>) {
+        let done = ctx.address().recipient();
+        match self.compilers.find(&format) {
+            Ok(compiler) => post(&self.compile, Compile { compilation, compiler, source, done }),
+            Err(error) => post(&done, Compiled { compilation, program: Err(error) }),
+        }
+    }
+
+    /// New work is refused while the task drains; what frees something is not.
+    fn refuse(&self, calls: &mut Calls) {
+        let Some(error) = &self.refusing else { return };
+        let mut frames = Vec::new();
+        calls.calls.retain(|incoming| match incoming {
+            Incoming::Call {
+                call,
+                body: body @ (Call::RemoteExecute(_) | Call::RegisterFunction(_) | Call::PutObject(_)),
+                ..
+            } => {
+                frames.push(self.serving.frame(*call, body.kind(), Err(error.clone())));
+                false
+            }
+            Incoming::Call { .. } | Incoming::Payload { .. } | Incoming::Cancel { .. } => true,
+        });
+        post(&calls.answers, Answers(frames));
+    }
+
+    fn lost(&mut self, address: &Address, error: &Error) {
+        for peer in &self.shared.peers {
+            if peer.link.as_ref().is_some_and(|link| link.receiver.address == *address) {
+                let _ = peer.lost.set(error.clone());
+            }
+        }
+        self.fetching.lost(address);
+    }
+}
+
+impl Actor for DistributedContext {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.shared.ingress.attach(ctx.address().recipient());
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.shared.close(Error::new(ErrorCode::FailedPrecondition, "the context is closed"));
+        drop(self.shared.ingress.take());
+    }
+}
+
+impl Handler<Drain> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) {
+        outgoing::send(&self.shared);
+    }
+}
+
+impl Handler<RemoteExecute> for DistributedContext {
+    type Result = Result<Execution>;
+
+    fn handle(&mut self, execute: RemoteExecute, _: &mut Context<Self>) -> Self::Result {
+        self.shared.try_execute(execute)
+    }
+}
+
+impl Handler<Calls> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, mut calls: Calls, ctx: &mut Context<Self>) {
+        self.used.set(Instant::from_std(calls.at));
+        self.refuse(&mut calls);
+        let (session, answers) = (calls.session, calls.answers.clone());
+        let Served { steps, answers: frames, compile } = self.serving.serve(calls);
+        if !steps.is_empty() {
+            post(&self.objects.resolve, Resolve { session, answers: answers.clone(), steps });
+        }
+        if !frames.is_empty() {
+            post(&answers, Answers(frames));
+        }
+        compile.into_iter().for_each(|compile| self.start_compilation(compile, ctx));
+    }
+}
+
+impl Handler<Compiled> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, Compiled { compilation, program }: Compiled, _: &mut Context<Self>) {
+        let kind = <remex_protocol::calls::RegisterFunctionRequest as remex_protocol::Rpc>::KIND;
+        let (program, answers) = self.serving.registry.compiled(compilation, program);
+        post(&self.objects.bound, Bound { compilation, program });
+        for (session, call, answer) in answers {
+            let frame = self.serving.frame(call, kind, answer.map(Reply::RegisterFunction));
+            if let Some(answers) = self.serving.answers_of(session) {
+                post(&answers, Answers(vec![frame]));
+            }
+        }
+    }
+}
+
+impl Handler<SessionEnded> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, SessionEnded(session): SessionEnded, _: &mut Context<Self>) {
+        self.serving.end_session(session);
+        post(&self.objects.ended, SessionEnded(session));
+    }
+}
+
+impl Handler<Wanted> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, Wanted(wanted): Wanted, ctx: &mut Context<Self>) {
+        for want in wanted {
+            let fetch = self.fetching.fetch(&self.shared, ctx.address().recipient(), want);
+            let fetched = self.objects.fetched.clone();
+            actix::spawn(async move {
+                let outcome = fetch.await;
+                post(&fetched, Fetched { object: want.object, outcome });
+            });
+        }
+    }
+}
+
+impl Handler<LinkEvent> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, event: LinkEvent, _: &mut Context<Self>) {
+        if let LinkEvent::Down { address, error } = event {
+            self.lost(&address, &error);
+        }
+    }
+}
+
+impl Handler<Refuse> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, Refuse(error): Refuse, _: &mut Context<Self>) {
+        self.refusing = Some(error);
+    }
+}
+
+impl Handler<CloseContext> for DistributedContext {
+    type Result = ResponseFuture<Result<()>>;
+
+    fn handle(&mut self, CloseContext(error): CloseContext, ctx: &mut Context<Self>) -> Self::Result {
+        ctx.stop();
+        let close = self.objects.close.clone();
+        Box::pin(async move { ask(&close, Close(error)).await })
+    }
+}

@@ -1,0 +1,133 @@
+//! Objects of other tasks, fetched from where they live.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use remex_protocol::{
+    ErrorCode, RemoteError,
+    calls::{ContextMode, CreateContextRequest, FetchObjectRequest, Origin},
+    cluster::Address,
+    ids::{ContextIndex, TaskIndex},
+    tensor::Tensor,
+};
+use tokio::time::Instant;
+
+use super::ContextShared;
+use crate::{
+    Error, Result,
+    client::{LinkEvent, Receiver, Subscribe},
+    envelope::post,
+    objects::Want,
+    promise::{Promise, promise},
+    server::Directory,
+};
+
+/// The tasks that this one fetches from.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    directory: Directory,
+    /// Whether addresses on this machine may be dialled without having been allowed.
+    trust_local: bool,
+    owners: BTreeMap<TaskIndex, Owner>,
+}
+
+/// A task that is fetched from: the context was joined there.
+#[derive(Debug)]
+struct Owner {
+    address: Address,
+    receiver: Arc<Receiver>,
+    index: ContextIndex,
+    joined: Promise<()>,
+}
+
+impl Fetching {
+    pub(super) fn new(directory: Directory, trust_local: bool) -> Self {
+        Self { directory, trust_local, owners: BTreeMap::new() }
+    }
+
+    /// Begins to fetch an object; the future brings it.
+    pub(super) fn fetch(
+        &mut self,
+        shared: &Arc<ContextShared>,
+        events: actix::Recipient<LinkEvent>,
+        want: Want,
+    ) -> impl Future<Output = Result<Tensor>> + use<> {
+        let found = self
+            .owner(shared, events, want.owner)
+            .map(|owner| (owner.receiver.clone(), owner.index, owner.joined.clone(), owner.address.clone()));
+        let owner = shared.task_name(want.owner).clone();
+        async move {
+            let (receiver, context, joined, address) = found?;
+            let from = |error: Error| {
+                error.map(|error| error.on_task(&owner).through(format!("fetch from {owner} at {address}")))
+            };
+            joined.get().await.map_err(from)?;
+            let left = Instant::from_std(want.deadline).saturating_duration_since(Instant::now());
+            let request = FetchObjectRequest {
+                context,
+                object: want.object,
+                origin: Origin::Anywhere,
+                time_left_ms: left.as_micros().div_ceil(1000) as u64,
+            };
+            let (reply, data) = receiver.call(request, Bytes::new(), left).await.map_err(from)?;
+            Tensor::from_bytes(reply.metadata, data).map_err(|error| {
+                let message = format!("object {} did not arrive whole: {error}", want.object);
+                RemoteError::new(ErrorCode::DataLoss, message).on_task(&owner).into()
+            })
+        }
+    }
+
+    fn owner(
+        &mut self,
+        shared: &Arc<ContextShared>,
+        events: actix::Recipient<LinkEvent>,
+        task: TaskIndex,
+    ) -> Result<&Owner> {
+        match self.owners.entry(task) {
+            std::collections::btree_map::Entry::Occupied(owner) => Ok(owner.into_mut()),
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                let peer = &shared.peers[task.position()].info;
+                let address = peer.address.clone().ok_or_else(|| {
+                    let message = "the object's owner has no address: nothing can be fetched from it";
+                    Error::from(RemoteError::new(ErrorCode::Unavailable, message).on_task(&peer.name))
+                })?;
+                self.directory.may_dial(&address, self.trust_local)?;
+                let receiver = self.directory.receiver(Some(&peer.name), &address)?;
+                post(&receiver.subscribe, Subscribe(events));
+                let index = receiver.indexes.take()?;
+                let joined = join(shared, receiver.clone(), index);
+                Ok(vacant.insert(Owner { address, receiver, index, joined }))
+            }
+        }
+    }
+
+    /// A link is gone, and with it what the context was called there: the next fetch joins again.
+    pub(super) fn lost(&mut self, address: &Address) {
+        self.owners.retain(|_, owner| {
+            let keep = owner.address != *address;
+            if !keep {
+                owner.receiver.indexes.give_back(owner.index);
+            }
+            keep
+        });
+    }
+}
+
+/// Makes the context known on the link to its owner.
+fn join(shared: &Arc<ContextShared>, receiver: Arc<Receiver>, index: ContextIndex) -> Promise<()> {
+    let (writer, joined) = promise();
+    let request = CreateContextRequest {
+        index,
+        context: shared.id,
+        mode: ContextMode::Join,
+        prefix: shared.prefix,
+        tasks: Vec::new(),
+        devices: Vec::new(),
+        idle_timeout_ms: 0,
+    };
+    let limit = shared.default_deadline;
+    actix::spawn(async move {
+        writer.settle(receiver.call(request, Bytes::new(), limit).await.map(|_| ()));
+    });
+    joined
+}

@@ -1,0 +1,100 @@
+//! Where callers, on any thread, leave what the context is to send.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use actix::Recipient;
+use bytes::Bytes;
+use remex_protocol::{
+    Call,
+    ids::{CallId, ObjectId, TaskIndex},
+};
+
+use super::Drain;
+use crate::{
+    client::{Admission, Edge},
+    envelope::post,
+    handles::ObjectRef,
+    pending::Promised,
+};
+
+/// Something to send.
+#[derive(Debug)]
+pub(crate) enum Queued {
+    Call(Box<QueuedCall>),
+    /// The last reference to an object is gone.
+    Release {
+        to: TaskIndex,
+        object: ObjectId,
+    },
+}
+
+/// A call to send.
+#[derive(Debug)]
+pub(crate) struct QueuedCall {
+    pub(crate) to: TaskIndex,
+    pub(crate) call: CallId,
+    pub(crate) body: Call,
+    pub(crate) payload: Bytes,
+    pub(crate) deadline: std::time::Instant,
+    pub(crate) promised: Promised,
+    pub(crate) admission: Option<Admission>,
+    pub(crate) holds: Vec<ObjectRef>,
+}
+
+/// A queue and the actor that empties it. The actor is told only when the queue was empty.
+#[derive(Debug, Default)]
+pub(crate) struct Ingress {
+    queue: Mutex<Vec<Queued>>,
+    drain: OnceLock<Recipient<Drain>>,
+}
+
+impl Ingress {
+    /// The actor that empties the queue is there.
+    pub(crate) fn attach(&self, drain: Recipient<Drain>) {
+        let _ = self.drain.set(drain);
+        self.tell();
+    }
+
+    /// Queues a call. Its ticket is taken under the lock of the queue, so that the order of admission is the order on
+    /// the wire (I5).
+    pub(crate) fn push_call(&self, edge: &Edge, make: impl FnOnce(CallId) -> QueuedCall) -> CallId {
+        let mut queue = self.lock();
+        let was_empty = queue.is_empty();
+        let call = edge.ticket();
+        queue.push(Queued::Call(Box::new(make(call))));
+        drop(queue);
+        if was_empty {
+            self.tell();
+        }
+        call
+    }
+
+    pub(crate) fn push_release(&self, to: TaskIndex, object: ObjectId) {
+        let mut queue = self.lock();
+        let was_empty = queue.is_empty();
+        queue.push(Queued::Release { to, object });
+        drop(queue);
+        if was_empty {
+            self.tell();
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Queued> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn tell(&self) {
+        if let Some(drain) = self.drain.get() {
+            if drain.connected() {
+                post(drain, Drain);
+            } else {
+                // Nobody will send it: dropping it settles what was promised (I1).
+                drop(self.take());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Queued>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,140 @@
+//! What a `DistributedContext` is told.
+
+use std::time::Duration;
+
+use actix::Message;
+use remex_protocol::ids::ObjectId;
+
+use crate::{
+    Error, Result,
+    handles::{Execution, ObjectRef, ProgramHandle, RemoteExecuteSpec},
+};
+
+// From callers, on any thread.
+
+/// There is something in the queue.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// Runs a registered program on its task.
+///
+/// As an actix message it is answered when it is admitted, or with `Overloaded` when the receiver's credits are used up;
+/// `ContextHandle::execute` waits for them instead. Refused, with nothing sent, when the outputs do not fit the spec,
+/// when a device is not the receiver's, when something is of another context, and when the context is closed.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Execution>")]
+#[must_use = "a RemoteExecute does nothing until it is given to a context"]
+pub struct RemoteExecute {
+    pub(crate) program: ProgramHandle,
+    pub(crate) inputs: Vec<ObjectInput>,
+    pub(crate) form: OutputForm,
+    pub(crate) spec: Option<RemoteExecuteSpec>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) baggage: Vec<(String, String)>,
+}
+
+/// An object that a call takes.
+#[derive(Clone, Debug)]
+pub enum ObjectInput {
+    /// One that is referred to.
+    Ref(ObjectRef),
+    /// One that is only known by its id: it is waited for, by the call's deadline, if it is not there yet.
+    Id(ObjectId),
+}
+
+impl From<&ObjectRef> for ObjectInput {
+    fn from(object: &ObjectRef) -> Self {
+        Self::Ref(object.clone())
+    }
+}
+
+impl From<ObjectRef> for ObjectInput {
+    fn from(object: ObjectRef) -> Self {
+        Self::Ref(object)
+    }
+}
+
+impl From<ObjectId> for ObjectInput {
+    fn from(object: ObjectId) -> Self {
+        Self::Id(object)
+    }
+}
+
+/// What a call gives back of its outputs.
+#[derive(Clone, Debug)]
+pub(crate) enum OutputForm {
+    /// New ids, and handles for the last so many.
+    New { handles: usize },
+    /// Handles for ids that the caller has allocated.
+    Given(Vec<ObjectRef>),
+}
+
+impl RemoteExecute {
+    /// Runs `program` on the task that it was registered on. Without more: no inputs, new ids for the outputs, no
+    /// handles.
+    pub fn new(program: &ProgramHandle) -> Self {
+        Self {
+            program: program.clone(),
+            inputs: Vec::new(),
+            form: OutputForm::New { handles: 0 },
+            spec: None,
+            deadline: None,
+            baggage: Vec::new(),
+        }
+    }
+
+    /// Adds an input.
+    pub fn input(mut self, object: impl Into<ObjectInput>) -> Self {
+        self.inputs.push(object.into());
+        self
+    }
+
+    /// Adds inputs.
+    pub fn inputs<I: Into<ObjectInput>>(mut self, objects: impl IntoIterator<Item = I>) -> Self {
+        self.inputs.extend(objects.into_iter().map(Into::into));
+        self
+    }
+
+    /// Asks for tensor handles for the last `last` outputs, which must be tensors.
+    pub fn handles(mut self, last: usize) -> Self {
+        self.form = OutputForm::New { handles: last };
+        self
+    }
+
+    /// Gives the outputs ids that the caller has allocated, all of them, in order. Only handles come back.
+    pub fn outputs_into(mut self, objects: impl IntoIterator<Item = ObjectRef>) -> Self {
+        self.form = OutputForm::Given(objects.into_iter().collect());
+        self
+    }
+
+    /// Says where the outputs go, instead of what the registration said.
+    pub fn spec(mut self, spec: RemoteExecuteSpec) -> Self {
+        self.spec = Some(spec);
+        self
+    }
+
+    /// Gives up after so long, counted from when the call is made. Default: the context's.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Hands a key and a value to the program.
+    pub fn baggage(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.baggage.push((key.into(), value.into()));
+        self
+    }
+}
+
+// From the server.
+
+/// End the context on this task: everything that waits or runs fails with this. Answered when nothing of it is left.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<()>")]
+pub struct CloseContext(pub Error);
+
+/// From now on new calls are refused with this; those that wait or run go on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Refuse(pub Error);

@@ -1,0 +1,32 @@
+//! One context on one task: devices, programs, and the way from a call to its receiver and from a session to the objects.
+//!
+//! ```text
+//!  callers ──queue, Drain──▶ DistributedContext ──Expect──▶ PendingResults
+//!                                  │  ▲   └───────Outgoing─▶ RemoteClient
+//!                  Resolve, Bound, │  │ Calls
+//!                  Fetched         ▼  │
+//!                        ObjectManager  Session
+//! ```
+//!
+//! # Invariants
+//! - **I5 (order).** A call's ticket is taken and the call queued under one lock; the queue is emptied in order.
+//! - **I7 (validate, then act).** Structure is checked before anything is sent, and again before anything runs.
+
+mod actor;
+mod fetching;
+mod ingress;
+mod messages;
+mod outgoing;
+mod register;
+mod serving;
+mod shared;
+mod submit;
+
+pub(crate) use actor::Parts;
+pub use actor::{DistributedContext, Objects};
+pub(crate) use messages::OutputForm;
+pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};
+pub use register::RegisterFunction;
+pub(crate) use serving::Serving;
+pub use shared::{ContextShared, DEFAULT_DEADLINE};
+pub(crate) use shared::{Peer, PeerLink};

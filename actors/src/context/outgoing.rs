@@ -1,0 +1,80 @@
+//! The calling side of a context: what was queued, made into frames and expectations, one message per receiver.
+
+use std::sync::Arc;
+
+use remex_protocol::{
+    Body, Call, Frame,
+    calls::{DeleteMode, DeleteObjectsRequest},
+    frame::MAX_DELETES,
+    ids::{ObjectId, TaskIndex},
+};
+
+use super::{
+    ContextShared,
+    ingress::{Queued, QueuedCall},
+};
+use crate::{
+    client::Outgoing,
+    envelope::post,
+    pending::{Expect, Expectation, Promised},
+};
+
+/// What goes to one receiver.
+#[derive(Debug, Default)]
+struct Batch {
+    expect: Vec<Expectation>,
+    frames: Vec<Frame>,
+    released: Vec<ObjectId>,
+}
+
+/// Sends everything that was queued, in order.
+pub(super) fn send(shared: &Arc<ContextShared>) {
+    let queued = shared.ingress.take();
+    let mut batches: Vec<Batch> = Vec::new();
+    batches.resize_with(shared.peers.len(), Batch::default);
+    for item in queued {
+        match item {
+            Queued::Release { to, object } => batches[to.position()].released.push(object),
+            Queued::Call(call) => {
+                let QueuedCall { to, call, body, payload, deadline, promised, admission, holds } = *call;
+                let batch = &mut batches[to.position()];
+                batch.expect.push(Expectation { call, deadline, promised, admission, holds });
+                batch.frames.push(Frame::new(call, Body::Call(body)).with_payload(payload));
+            }
+        }
+    }
+    for (task, mut batch) in batches.into_iter().enumerate() {
+        release(shared, TaskIndex(task as u16), &mut batch);
+        if batch.expect.is_empty() {
+            continue;
+        }
+        let link = match shared.link(TaskIndex(task as u16)) {
+            Ok(link) => link,
+            Err(error) => {
+                batch.expect.into_iter().for_each(|expectation| expectation.promised.fail(error.clone()));
+                continue;
+            }
+        };
+        // The reply cannot come before what is expected of it: this goes first, on the same arbiter.
+        post(&link.receiver.expect, Expect(batch.expect));
+        post(&link.receiver.outgoing, Outgoing(batch.frames));
+    }
+}
+
+/// Objects whose last reference is gone go behind everything that was queued with them: no call names them any more.
+fn release(shared: &ContextShared, task: TaskIndex, batch: &mut Batch) {
+    let Ok(link) = shared.link(task) else { return };
+    for objects in batch.released.chunks(MAX_DELETES) {
+        let call = link.receiver.edge.ticket();
+        let request =
+            DeleteObjectsRequest { context: link.index, objects: objects.to_vec(), mode: DeleteMode::Release };
+        batch.expect.push(Expectation {
+            call,
+            deadline: tokio::time::Instant::now().into_std(),
+            promised: Promised::Nothing,
+            admission: None,
+            holds: Vec::new(),
+        });
+        batch.frames.push(Frame::new(call, Body::Call(Call::DeleteObjects(Box::new(request)))));
+    }
+}

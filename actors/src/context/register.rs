@@ -1,0 +1,147 @@
+//! Registering programs, on the caller's thread.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use remex_protocol::{
+    DeviceName, ErrorCode,
+    calls::{CompileWhen, Golden as WireGolden, RegisterFunctionRequest, UnregisterFunctionRequest},
+    cluster::TaskName,
+    tensor::Tensor,
+};
+
+use super::ContextShared;
+use crate::{
+    Error, Result,
+    handles::{ProgramHandle, RemoteExecuteSpec},
+    programs::Golden,
+};
+
+/// A program to register on a task.
+#[derive(Clone, Debug)]
+#[must_use = "a registration does nothing until it is given to a context"]
+pub struct RegisterFunction {
+    name: String,
+    format: String,
+    entry: Option<String>,
+    bytes: Bytes,
+    when: CompileWhen,
+    output_devices: Vec<DeviceName>,
+    golden: Option<Golden>,
+    limit: Option<Duration>,
+}
+
+impl RegisterFunction {
+    /// A program in `format`, whose compiler the task must have.
+    pub fn new(name: impl Into<String>, format: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        Self {
+            name: name.into(),
+            format: format.into(),
+            entry: None,
+            bytes: bytes.into(),
+            when: CompileWhen::Now,
+            output_devices: Vec::new(),
+            golden: None,
+            limit: None,
+        }
+    }
+
+    /// A native program that the task was started with under this name.
+    pub fn native(name: impl Into<String>) -> Self {
+        Self::new(name, "native", Bytes::new())
+    }
+
+    /// An ONNX model.
+    pub fn onnx(name: impl Into<String>, model: impl Into<Bytes>) -> Self {
+        Self::new(name, "onnx", model)
+    }
+
+    /// Which function inside the program; for a native one the name that the task was started with, where it is
+    /// registered under another.
+    pub fn entry(mut self, entry: impl Into<String>) -> Self {
+        self.entry = Some(entry.into());
+        self
+    }
+
+    /// Checks and stores the program now and compiles it at its first call.
+    pub fn compile_at_first_use(mut self) -> Self {
+        self.when = CompileWhen::FirstUse;
+        self
+    }
+
+    /// The devices of the outputs, in order. Default: all on the task's first device, as many as the program says.
+    pub fn outputs_on(mut self, devices: impl IntoIterator<Item = DeviceName>) -> Self {
+        self.output_devices = devices.into_iter().collect();
+        self
+    }
+
+    /// Inputs and the outputs that they must give, tried once when the program is compiled.
+    pub fn golden(mut self, golden: Golden) -> Self {
+        self.golden = Some(golden);
+        self
+    }
+
+    /// Gives up after so long. Default: the context's deadline.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}
+
+impl ContextShared {
+    /// Registers a program on a task and waits until it is compiled there.
+    pub async fn register(self: &Arc<Self>, task: &TaskName, function: RegisterFunction) -> Result<ProgramHandle> {
+        let task = self.task_index(task)?;
+        let link = self.link(task)?;
+        let (program, index) = (function.bytes.len() as u64, self.peers[task.position()].next_program());
+        let devices = self.device_indexes(&function.output_devices)?;
+        if let Some(device) = devices.iter().find(|device| self.owner(**device) != Some(task)) {
+            let (device, task) = (self.device_name(*device), self.task_name(task));
+            let message = format!("output device {device} is not one of {task}, where the program is registered");
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        let metadata = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.metadata().clone()).collect();
+        let golden = function.golden.as_ref().map(|golden| WireGolden {
+            inputs: metadata(&golden.inputs),
+            outputs: metadata(&golden.outputs),
+            tolerance: golden.tolerance,
+        });
+        let request = RegisterFunctionRequest {
+            context: link.index,
+            program: index,
+            name: function.name.clone(),
+            format: function.format,
+            entry: function.entry,
+            when: function.when,
+            program_bytes: program,
+            output_devices: devices,
+            golden,
+        };
+        let payload = payload(function.bytes, function.golden);
+        let handle = ProgramHandle::new(self.clone(), task, index, function.name.into());
+        let (reply, _) = self.ask(task, request, payload, function.limit, vec![]).await?;
+        handle.registered(reply);
+        Ok(handle)
+    }
+
+    /// Forgets a program: calls that were made before run, later ones fail with `NotFound`.
+    pub async fn unregister(self: &Arc<Self>, program: &ProgramHandle) -> Result<()> {
+        let task = program.receiver();
+        let request = UnregisterFunctionRequest { context: self.link(task)?.index, program: program.index() };
+        self.ask(task, request, Bytes::new(), None, vec![]).await.map(|_| ())
+    }
+
+    /// A spec out of device names.
+    pub fn spec(&self, devices: &[DeviceName]) -> Result<RemoteExecuteSpec> {
+        self.device_indexes(devices)?;
+        Ok(RemoteExecuteSpec { output_devices: devices.to_vec() })
+    }
+}
+
+/// The program's bytes, and behind them the data of the golden inputs and outputs.
+fn payload(program: Bytes, golden: Option<Golden>) -> Bytes {
+    let Some(Golden { inputs, outputs, .. }) = golden else { return program };
+    let mut all = BytesMut::from(&program[..]);
+    inputs.iter().chain(&outputs).for_each(|tensor| all.extend_from_slice(tensor.bytes()));
+    all.freeze()
+}

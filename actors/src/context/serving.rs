@@ -1,0 +1,375 @@
+//! What a session's calls mean, checked before anything runs or is stored (I7). Pure but for the answers it makes.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use actix::Recipient;
+use bytes::Bytes;
+use remex_protocol::{
+    Body, Call, ErrorCode, Frame, Payload, RemoteError, Reply,
+    calls::*,
+    ids::{CallId, DeviceIndex, ObjectId, TaskIndex},
+    tensor::{Tensor, TensorMetadata},
+};
+
+use crate::{
+    Error, Result,
+    objects::{Binding, Run, Step},
+    programs::{
+        Golden, Source,
+        registry::{Registration, Registry, ToCompile},
+    },
+    session::{Answers, Calls, Incoming, SessionId},
+};
+
+/// What is left to do after a batch was looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    /// For the object manager, in order.
+    pub(crate) steps: Vec<Step>,
+    /// For the session.
+    pub(crate) answers: Vec<Frame>,
+    /// For the executor.
+    pub(crate) compile: Vec<ToCompile>,
+}
+
+/// The serving side of a context.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// This task, and its name for messages.
+    own: TaskIndex,
+    task: String,
+    /// Task of each device, and its number on that task.
+    devices: Vec<(TaskIndex, u16)>,
+    tasks: usize,
+    pub(crate) registry: Registry,
+    /// Who is answered, by session.
+    answers: BTreeMap<SessionId, Recipient<Answers>>,
+    /// Registrations whose bytes are on their way.
+    announced: BTreeMap<(SessionId, CallId), Box<RegisterFunctionRequest>>,
+}
+
+impl Serving {
+    pub(crate) fn new(own: TaskIndex, task: String, devices: Vec<TaskIndex>, tasks: usize) -> Self {
+        let lane = |(i, owner): (usize, &TaskIndex)| {
+            let before = devices[..i].iter().filter(|other| *other == owner).count();
+            (*owner, before as u16)
+        };
+        let devices = devices.iter().enumerate().map(lane).collect();
+        Self {
+            own,
+            task,
+            devices,
+            tasks,
+            registry: Registry::default(),
+            answers: BTreeMap::new(),
+            announced: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at a batch, in order.
+    pub(crate) fn serve(&mut self, Calls { session, at, calls, answers }: Calls) -> Served {
+        self.answers.entry(session).or_insert(answers);
+        let mut served = Served::default();
+        served.steps.reserve(calls.len());
+        for incoming in calls {
+            match incoming {
+                Incoming::Call { call, body, payload } => self.call(session, at, call, body, payload, &mut served),
+                Incoming::Cancel { call } => served.steps.push(Step::Cancel { call }),
+                Incoming::Payload { call, data } => match self.announced.remove(&(session, call)) {
+                    Some(request) => self.register(session, call, *request, data, &mut served),
+                    None => served.steps.push(Step::Payload { call, data }),
+                },
+            }
+        }
+        served
+    }
+
+    /// Who is answered for a session that has not ended.
+    pub(crate) fn answers_of(&self, session: SessionId) -> Option<Recipient<Answers>> {
+        self.answers.get(&session).cloned()
+    }
+
+    pub(crate) fn end_session(&mut self, session: SessionId) {
+        self.answers.remove(&session);
+        self.registry.end_session(session);
+        self.announced.retain(|(of, _), _| *of != session);
+    }
+
+    fn call(
+        &mut self,
+        session: SessionId,
+        at: Instant,
+        call: CallId,
+        body: Call,
+        payload: Payload,
+        served: &mut Served,
+    ) {
+        let kind = body.kind();
+        match body {
+            Call::RemoteExecute(request) => self.execute(session, at, call, *request, served),
+            Call::RegisterFunction(request) => match payload {
+                Payload::Announced(_) => {
+                    self.announced.insert((session, call), request);
+                }
+                Payload::None | Payload::Whole(_) => {
+                    self.register(session, call, *request, payload.into_bytes(), served);
+                }
+            },
+            Call::UnregisterFunction(request) => {
+                let answer = self.registry.unregister(session, request.program);
+                let reply = answer.map(|()| Reply::UnregisterFunction(UnregisterFunctionReply {}));
+                served.answers.push(self.frame(call, kind, reply));
+            }
+            Call::DeleteObjects(request) => {
+                let DeleteObjectsRequest { objects, mode, .. } = *request;
+                served.steps.push(Step::Delete { call, objects, mode });
+            }
+            Call::FetchObject(request) => {
+                let deadline = until(at, request.time_left_ms);
+                let FetchObjectRequest { object, origin, .. } = *request;
+                match self.own_device(object).and_then(|()| self.local(origin)) {
+                    Ok(origin) => served.steps.push(Step::Await { call, object, origin, deadline }),
+                    Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+                }
+            }
+            Call::PutObject(request) => {
+                let PutObjectRequest { object, metadata, .. } = *request;
+                match self.own_device(object).and_then(|()| fits(&metadata, payload.len())) {
+                    Ok(()) => {
+                        let data = if let Payload::Announced(_) = payload { None } else { Some(payload.into_bytes()) };
+                        served.steps.push(Step::Put { call, object, metadata, data });
+                    }
+                    Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+                }
+            }
+            Call::GetDevices(_)
+            | Call::CreateContext(_)
+            | Call::CloseContext(_)
+            | Call::KeepAlive(_)
+            | Call::Cancel(_) => {
+                let error = Error::new(ErrorCode::Internal, "this call is not a context's: must not happen");
+                served.answers.push(self.frame(call, kind, Err(error)));
+            }
+        }
+    }
+
+    fn execute(
+        &mut self,
+        session: SessionId,
+        at: Instant,
+        call: CallId,
+        request: RemoteExecuteRequest,
+        served: &mut Served,
+    ) {
+        match self.check_execute(session, at, call, &request) {
+            Ok((run, compile)) => {
+                served.compile.extend(compile);
+                served.steps.push(Step::Run(Box::new(run)));
+            }
+            Err(error) => {
+                let error = error.map(|error| error.on_task(&self.task).of_call(call));
+                let outputs = request.outputs.iter().map(|output| output.object);
+                // On a device of another task nothing is poisoned: that task knows nothing of this call.
+                let outputs = outputs.filter(|object| self.own_device(*object).is_ok()).collect();
+                served.steps.push(Step::Refuse { call, outputs, error });
+            }
+        }
+    }
+
+    fn check_execute(
+        &mut self,
+        session: SessionId,
+        at: Instant,
+        call: CallId,
+        request: &RemoteExecuteRequest,
+    ) -> Result<(Run, Option<ToCompile>)> {
+        for output in &request.outputs {
+            self.own_device(output.object)?;
+        }
+        let inputs = request.inputs.iter().map(|input| {
+            if input.object.device.position() >= self.devices.len() {
+                return Err(no_such_device(input.object));
+            }
+            Ok(InputRef { object: input.object, origin: self.local(input.origin)? })
+        });
+        let inputs = inputs.collect::<Result<_>>()?;
+        let (bound, compile) = self.registry.find(session, request.program)?;
+        if let Some(devices) = &bound.outputs {
+            self.check_outputs(&bound.name, devices, request)?;
+        }
+        if let Binding::Ready(program) = &bound.binding
+            && let Some(signature) = &program.signature
+            && signature.inputs.len() != request.inputs.len()
+        {
+            let (takes, given) = (signature.inputs.len(), request.inputs.len());
+            let message = format!("the program takes {takes} inputs, {given} were given");
+            return Err(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&bound.name).into());
+        }
+        let lane = request.outputs.first().map_or(0, |output| self.devices[output.object.device.position()].1);
+        let run = Run {
+            call,
+            name: bound.name,
+            program: bound.binding,
+            lane,
+            inputs,
+            outputs: request.outputs.to_vec(),
+            deadline: until(at, request.time_left_ms),
+            baggage: request.baggage.clone(),
+        };
+        Ok((run, compile))
+    }
+
+    fn check_outputs(&self, name: &str, devices: &[DeviceIndex], request: &RemoteExecuteRequest) -> Result<()> {
+        let wrong =
+            |message: String| Err(Error::from(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(name)));
+        if devices.len() != request.outputs.len() {
+            let (has, named) = (devices.len(), request.outputs.len());
+            return wrong(format!("the program has {has} outputs, the call names {named}"));
+        }
+        let differs = devices.iter().zip(&request.outputs).position(|(device, output)| *device != output.object.device);
+        match differs {
+            Some(i) => {
+                let (named, spec) = (request.outputs[i].object.device, devices[i]);
+                wrong(format!("output {i} is named on device {named}, the registration says {spec}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn register(
+        &mut self,
+        session: SessionId,
+        call: CallId,
+        request: RegisterFunctionRequest,
+        payload: Bytes,
+        served: &mut Served,
+    ) {
+        let registration = self.registration(session, call, request, payload);
+        let kind = <RegisterFunctionRequest as remex_protocol::Rpc>::KIND;
+        match registration {
+            Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+            Ok(registration) => {
+                let (answer, compile) = self.registry.register(registration);
+                served.compile.extend(compile);
+                if let Some(answer) = answer {
+                    served.answers.push(self.frame(call, kind, answer.map(Reply::RegisterFunction)));
+                }
+            }
+        }
+    }
+
+    fn registration(
+        &self,
+        session: SessionId,
+        call: CallId,
+        request: RegisterFunctionRequest,
+        mut payload: Bytes,
+    ) -> Result<Registration> {
+        let invalid = |message: String| Error::new(ErrorCode::InvalidArgument, message);
+        for device in &request.output_devices {
+            if self.devices.get(device.position()).map(|(owner, _)| *owner) != Some(self.own) {
+                return Err(invalid(format!("output device {device} is not one of this task")));
+            }
+        }
+        if request.name.is_empty() {
+            return Err(invalid("a program needs a name".to_owned()));
+        }
+        let bytes =
+            usize::try_from(request.program_bytes).ok().filter(|len| *len <= payload.len()).ok_or_else(|| {
+                invalid(format!("the payload has {} bytes, the program {}", payload.len(), request.program_bytes))
+            })?;
+        let bytes = payload.split_to(bytes);
+        let golden = match request.golden {
+            None => None,
+            Some(golden) => {
+                let inputs = tensors(golden.inputs, &mut payload)?;
+                let outputs = tensors(golden.outputs, &mut payload)?;
+                Some(Golden { inputs, outputs, tolerance: golden.tolerance })
+            }
+        };
+        if !payload.is_empty() {
+            return Err(invalid(format!("{} bytes of the payload belong to nothing", payload.len())));
+        }
+        let default_device = self.devices.iter().position(|(owner, _)| *owner == self.own).unwrap_or_default();
+        Ok(Registration {
+            session,
+            call,
+            index: request.program,
+            format: request.format,
+            source: Source { name: request.name, entry: request.entry, bytes, golden },
+            when: request.when,
+            output_devices: request.output_devices,
+            default_device: DeviceIndex(default_device as u16),
+        })
+    }
+
+    /// An object that is made or kept here must be on a device of this task.
+    fn own_device(&self, object: ObjectId) -> Result<()> {
+        match self.devices.get(object.device.position()) {
+            Some((owner, _)) if *owner == self.own => Ok(()),
+            Some(_) => {
+                let message = format!("object {object} is on a device of another task: call that one");
+                Err(Error::new(ErrorCode::InvalidArgument, message))
+            }
+            None => Err(no_such_device(object)),
+        }
+    }
+
+    /// What an origin means here.
+    fn local(&self, origin: Origin) -> Result<Origin> {
+        match origin {
+            Origin::Owner(task) if task == self.own => Ok(Origin::Here),
+            Origin::Owner(task) if task.position() >= self.tasks => {
+                Err(Error::new(ErrorCode::TaskNotFound, format!("the context has no task {task}")))
+            }
+            Origin::Here | Origin::Anywhere | Origin::Owner(_) => Ok(origin),
+        }
+    }
+
+    /// An answer.
+    pub(crate) fn frame(&self, call: CallId, kind: u8, answer: Result<Reply>) -> Frame {
+        let body = match answer {
+            Ok(reply) => Body::Completed(reply),
+            Err(error) => {
+                let error = error.remote().clone().on_task(&self.task).of_call(call);
+                Body::Failed { kind, error: Box::new(error) }
+            }
+        };
+        Frame::new(call, body)
+    }
+}
+
+fn no_such_device(object: ObjectId) -> Error {
+    Error::new(ErrorCode::DeviceNotFound, format!("object {object} is on a device that the context does not have"))
+}
+
+/// A deadline that a peer names; far away is as good as never.
+fn until(at: Instant, time_left_ms: u64) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    at + Duration::from_millis(time_left_ms).min(FAR)
+}
+
+fn fits(metadata: &TensorMetadata, len: u64) -> Result<()> {
+    if metadata.size_bytes() == Some(len) {
+        return Ok(());
+    }
+    let message = format!("the payload has {len} bytes, which is not what {metadata} takes");
+    Err(Error::new(ErrorCode::InvalidArgument, message))
+}
+
+/// Cuts tensors off the front of a payload.
+fn tensors(metadata: Vec<TensorMetadata>, payload: &mut Bytes) -> Result<Vec<Tensor>> {
+    let mut cut = |metadata: TensorMetadata| {
+        let size = metadata.size_bytes().and_then(|size| usize::try_from(size).ok());
+        let size = size.filter(|size| *size <= payload.len()).ok_or_else(|| {
+            let message = format!("the payload ends before the golden tensor {metadata}");
+            Error::new(ErrorCode::InvalidArgument, message)
+        })?;
+        Tensor::from_bytes(metadata, payload.split_to(size))
+            .map_err(|error| Error::new(ErrorCode::InvalidArgument, error.to_string()))
+    };
+    metadata.into_iter().map(&mut cut).collect()
+}

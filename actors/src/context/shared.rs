@@ -1,0 +1,202 @@
+//! What all who use a context have in common: its tables, its ids, its queue. Shared by all threads.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use remex_protocol::{
+    DeviceName, Effect, ErrorCode, RemoteError,
+    cluster::{TaskInfo, TaskName},
+    ids::{ContextId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix, ProgramIndex, TaskIndex},
+};
+
+use super::ingress::Ingress;
+use crate::{Error, Result, client::Receiver, handles::ObjectRef};
+
+/// Unless told otherwise a call may take so long.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A task of a context, as this task sees it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) info: TaskInfo,
+    /// How it is reached, and what stands for the context on the link to it; `None` where this task calls nobody.
+    pub(crate) link: Option<PeerLink>,
+    /// Set when the link is lost: what lived there is gone.
+    pub(crate) lost: OnceLock<Error>,
+    next_program: AtomicU32,
+}
+
+#[derive(Debug)]
+pub(crate) struct PeerLink {
+    pub(crate) receiver: Arc<Receiver>,
+    pub(crate) index: ContextIndex,
+    /// The chain that is ready there from the beginning; set when the task has answered `CreateContext`.
+    pub(crate) ready_chain: OnceLock<ObjectId>,
+}
+
+impl Peer {
+    pub(crate) fn new(info: TaskInfo, link: Option<PeerLink>) -> Self {
+        Self { info, link, lost: OnceLock::new(), next_program: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn next_program(&self) -> ProgramIndex {
+        ProgramIndex(self.next_program.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// One context, as its users share it.
+#[derive(Debug)]
+pub struct ContextShared {
+    pub(crate) id: ContextId,
+    pub(crate) prefix: ObjectPrefix,
+    next_local: AtomicU64,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) devices: Vec<DeviceName>,
+    /// The task of each device.
+    owners: Vec<TaskIndex>,
+    device_indexes: BTreeMap<DeviceName, DeviceIndex>,
+    task_indexes: BTreeMap<TaskName, TaskIndex>,
+    pub(crate) default_deadline: Duration,
+    pub(crate) ingress: Ingress,
+    pub(crate) closed: OnceLock<Error>,
+}
+
+impl ContextShared {
+    /// Fails if a device belongs to none of the tasks.
+    pub(crate) fn new(
+        id: ContextId,
+        prefix: ObjectPrefix,
+        peers: Vec<Peer>,
+        devices: Vec<DeviceName>,
+        default_deadline: Duration,
+    ) -> Result<Self> {
+        let index = |(i, peer): (usize, &Peer)| (peer.info.name.clone(), TaskIndex(i as u16));
+        let task_indexes: BTreeMap<_, _> = peers.iter().enumerate().map(index).collect();
+        let owner = |device: &DeviceName| {
+            task_indexes.get(device.task()).copied().ok_or_else(|| {
+                let message = format!("device {device} belongs to none of the context's tasks");
+                Error::new(ErrorCode::InvalidArgument, message)
+            })
+        };
+        let owners = devices.iter().map(owner).collect::<Result<_>>()?;
+        let device_indexes =
+            devices.iter().enumerate().map(|(i, name)| (name.clone(), DeviceIndex(i as u16))).collect();
+        Ok(Self {
+            id,
+            prefix,
+            next_local: AtomicU64::new(1),
+            peers,
+            devices,
+            owners,
+            device_indexes,
+            task_indexes,
+            default_deadline,
+            ingress: Ingress::default(),
+            closed: OnceLock::new(),
+        })
+    }
+
+    /// Which context.
+    pub fn id(&self) -> ContextId {
+        self.id
+    }
+
+    /// All devices of the context.
+    pub fn devices(&self) -> &[DeviceName] {
+        &self.devices
+    }
+
+    /// All tasks of the context.
+    pub fn tasks(&self) -> impl Iterator<Item = &TaskInfo> {
+        self.peers.iter().map(|peer| &peer.info)
+    }
+
+    /// The chain that is ready on a task from the beginning.
+    pub fn ready_chain(&self, task: &TaskName) -> Result<ObjectId> {
+        let task = self.task_index(task)?;
+        self.link(task)?.ready_chain.get().copied().ok_or_else(|| {
+            Error::new(
+                ErrorCode::FailedPrecondition,
+                "the task has not said which chain is ready: bring-up is not over",
+            )
+        })
+    }
+
+    pub(crate) fn device_name(&self, device: DeviceIndex) -> &DeviceName {
+        &self.devices[device.position()]
+    }
+
+    pub(crate) fn task_name(&self, task: TaskIndex) -> &TaskName {
+        &self.peers[task.position()].info.name
+    }
+
+    /// The task that a device belongs to, if there is such a device.
+    pub(crate) fn owner(&self, device: DeviceIndex) -> Option<TaskIndex> {
+        self.owners.get(device.position()).copied()
+    }
+
+    pub(crate) fn device_index(&self, name: &DeviceName) -> Result<DeviceIndex> {
+        self.device_indexes.get(name).copied().ok_or_else(|| {
+            let known: Vec<_> = self.devices.iter().map(DeviceName::to_string).collect();
+            let message = format!("the context has no device {name}; it has {}", known.join(", "));
+            Error::new(ErrorCode::DeviceNotFound, message)
+        })
+    }
+
+    pub(crate) fn task_index(&self, name: &TaskName) -> Result<TaskIndex> {
+        self.task_indexes.get(name).copied().ok_or_else(|| {
+            let known: Vec<_> = self.task_indexes.keys().map(TaskName::to_string).collect();
+            let message = format!("the context has no task {name}; it has {}", known.join(", "));
+            Error::new(ErrorCode::TaskNotFound, message)
+        })
+    }
+
+    /// The first device of a task: where its programs run unless told otherwise.
+    pub(crate) fn first_device(&self, task: TaskIndex) -> Result<DeviceIndex> {
+        let first = self.owners.iter().position(|owner| *owner == task);
+        first.map(|device| DeviceIndex(device as u16)).ok_or_else(|| {
+            let message = format!("task {} has no device", self.task_name(task));
+            Error::new(ErrorCode::DeviceNotFound, message)
+        })
+    }
+
+    /// How a task is reached; an error if this task cannot call it.
+    pub(crate) fn link(&self, task: TaskIndex) -> Result<&PeerLink> {
+        let peer = &self.peers[task.position()];
+        if let Some(error) = self.closed.get().or_else(|| peer.lost.get()) {
+            return Err(error.clone().map(|error| error.with_effect(Effect::NotSent)));
+        }
+        peer.link.as_ref().ok_or_else(|| {
+            let error = RemoteError::new(ErrorCode::Unavailable, "the task has no address and cannot be called");
+            error.on_task(&peer.info.name).with_effect(Effect::NotSent).into()
+        })
+    }
+
+    /// A new id on a device. Nothing is sent.
+    pub(crate) fn new_id(&self, device: DeviceIndex) -> ObjectId {
+        ObjectId { prefix: self.prefix, local: self.next_local.fetch_add(1, Ordering::Relaxed), device }
+    }
+
+    pub(crate) fn new_object(self: &Arc<Self>, device: DeviceIndex) -> ObjectRef {
+        let owner = self.owner(device).unwrap_or_default();
+        ObjectRef::new(self.clone(), self.new_id(device), owner)
+    }
+
+    /// The last reference to an object is gone.
+    pub(crate) fn release(&self, owner: TaskIndex, object: ObjectId) {
+        if self.closed.get().is_none() {
+            self.ingress.push_release(owner, object);
+        }
+    }
+
+    /// From now on nothing is admitted. False if it was closed already.
+    pub(crate) fn close(&self, error: Error) -> bool {
+        self.closed.set(error).is_ok()
+    }
+}

@@ -1,0 +1,237 @@
+//! The executor as an actor.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture};
+use futures_util::FutureExt;
+use remex_protocol::{ErrorCode, RemoteError};
+use tokio::time::Instant;
+
+use super::{Abort, Compile, Compiled, ExecutorConfig, Returned, Run, Task, contain, lanes::Lanes};
+use crate::{
+    Error, Result,
+    envelope::post,
+    objects::{Finished, Fulfil},
+    programs::{Body, Outputs, ProgramCall, ProgramError, Published, invoke},
+};
+
+/// An inline run that takes longer holds up the whole task, and is logged.
+const INLINE_LIMIT: Duration = Duration::from_millis(1);
+
+/// Runs and compiles programs: the only place where user code runs.
+#[derive(Debug)]
+pub struct Executor {
+    on_arbiter: bool,
+    lanes: Lanes<Work>,
+    /// Counts works.
+    last: u64,
+    /// Works that were not inline and have not ended, by object manager and run.
+    works: BTreeMap<(u64, u64), Handle>,
+}
+
+/// Something for the pool.
+struct Work {
+    go: Box<dyn FnOnce() + Send>,
+    refuse: Box<dyn FnOnce(Error) + Send>,
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Work")
+    }
+}
+
+/// How to stop a run.
+#[derive(Debug)]
+enum Handle {
+    Pool { work: u64, cancelled: Arc<AtomicBool> },
+    Async { cancelled: Arc<AtomicBool>, spawned: Option<SpawnHandle> },
+}
+
+impl Executor {
+    /// An executor with a lane for each device and a pool.
+    pub fn new(config: &ExecutorConfig) -> Self {
+        let lanes = Lanes::new(&config.lanes, config.threads);
+        Self { on_arbiter: config.on_arbiter, lanes, last: 0, works: BTreeMap::new() }
+    }
+
+    fn pool(&mut self, lane: u16, work: Work, ctx: &mut Context<Self>) -> u64 {
+        self.last += 1;
+        self.lanes.push(lane, self.last, work);
+        self.go_on(ctx);
+        self.last
+    }
+
+    /// Starts what may start; refuses what may never.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        while let Some((id, work)) = self.lanes.next() {
+            let executor = ctx.address().recipient();
+            let go = move || {
+                (work.go)();
+                post(&executor, Returned { work: id });
+            };
+            if self.on_arbiter {
+                actix::spawn(async move { go() });
+            } else {
+                // Not a pool of its own: on a paused clock no time passes while a blocking task runs.
+                tokio::task::spawn_blocking(go);
+            }
+        }
+        if self.lanes.is_stuck() {
+            let message = "every thread of the pool is held by a program that was given up and does not return";
+            let error = Error::from(RemoteError::new(ErrorCode::ResourceExhausted, message));
+            for (_, work) in self.lanes.drain() {
+                (work.refuse)(error.clone());
+            }
+        }
+    }
+
+    fn run_inline(call: ProgramCall, job: u64, program: &dyn crate::programs::Program) -> Finished {
+        let (begin, name) = (Instant::now(), call.program.clone());
+        let outcome = contain::run(program, call);
+        let took = begin.elapsed();
+        if took > INLINE_LIMIT {
+            tracing::warn!(program = %name, ?took, "an inline program held up its task: let it run on the pool");
+        }
+        Finished { job, outcome }
+    }
+}
+
+impl Actor for Executor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Run> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Run { tag, tasks, done, early }: Run, ctx: &mut Context<Self>) {
+        let mut finished = Vec::new();
+        for task in tasks {
+            let cancelled = Arc::new(AtomicBool::new(false));
+            let (job, lane, program) = (task.job, task.lane, task.program.clone());
+            let call = program_call(task, early.clone(), cancelled.clone());
+            match &program.body {
+                Body::Inline(program) => finished.push(Self::run_inline(call, job, &**program)),
+                Body::Pool(program) => {
+                    let program = program.clone();
+                    let (go_done, refuse_done) = (done.clone(), done.clone());
+                    let go = Box::new(move || send(&go_done, job, contain::run(&*program, call)));
+                    let refuse = Box::new(move |error| send(&refuse_done, job, Err(error)));
+                    let work = self.last + 1;
+                    self.works.insert((tag, job), Handle::Pool { work, cancelled });
+                    self.pool(lane, Work { go, refuse }, ctx);
+                }
+                Body::Async(program) => {
+                    let (name, future) = (call.program.clone(), program(call));
+                    self.run_async(tag, job, name, future, cancelled, done.clone(), ctx);
+                }
+                Body::Actor(actor) => {
+                    let (name, future) = (call.program.clone(), Box::pin(invoke(actor.clone(), call)));
+                    self.run_async(tag, job, name, future, cancelled, done.clone(), ctx);
+                }
+            }
+        }
+        if !finished.is_empty() {
+            post(&done, Fulfil(finished));
+        }
+    }
+}
+
+impl Executor {
+    #[allow(clippy::too_many_arguments, reason = "a run and where it goes; a struct for one call would hide it")]
+    fn run_async(
+        &mut self,
+        tag: u64,
+        job: u64,
+        name: Arc<str>,
+        future: futures_util::future::LocalBoxFuture<
+            'static,
+            Result<Vec<remex_protocol::tensor::Tensor>, ProgramError>,
+        >,
+        cancelled: Arc<AtomicBool>,
+        done: Recipient<Fulfil>,
+        ctx: &mut Context<Self>,
+    ) {
+        let run = async move {
+            let outcome = match std::panic::AssertUnwindSafe(future).catch_unwind().await {
+                Ok(outcome) => outcome.map_err(|error| contain::failed(error, &name)),
+                Err(panic) => Err(contain::panicked(&*panic, &name)),
+            };
+            send(&done, job, outcome);
+        };
+        let ended = actix::ActorFutureExt::map(run.into_actor(self), move |(), act: &mut Self, _| {
+            act.works.remove(&(tag, job));
+        });
+        let spawned = Some(ctx.spawn(ended));
+        self.works.insert((tag, job), Handle::Async { cancelled, spawned });
+    }
+}
+
+impl Handler<Abort> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Abort { tag, jobs }: Abort, ctx: &mut Context<Self>) {
+        for job in jobs {
+            match self.works.remove(&(tag, job)) {
+                Some(Handle::Pool { work, cancelled }) => {
+                    cancelled.store(true, Ordering::Relaxed);
+                    self.lanes.abandon(work);
+                }
+                Some(Handle::Async { cancelled, spawned }) => {
+                    cancelled.store(true, Ordering::Relaxed);
+                    if let Some(handle) = spawned {
+                        ctx.cancel_future(handle);
+                    }
+                }
+                None => {}
+            }
+        }
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Compile> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Compile { compilation, compiler, source, done }: Compile, ctx: &mut Context<Self>) {
+        let refused = done.clone();
+        let go = Box::new(move || {
+            let program = contain::compile(&*compiler, &source);
+            post(&done, Compiled { compilation, program });
+        });
+        let refuse = Box::new(move |error| post(&refused, Compiled { compilation, program: Err(error) }));
+        self.pool(0, Work { go, refuse }, ctx);
+    }
+}
+
+impl Handler<Returned> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Returned { work }: Returned, ctx: &mut Context<Self>) {
+        self.lanes.returned(work);
+        self.works.retain(|_, handle| !matches!(handle, Handle::Pool { work: own, .. } if *own == work));
+        self.go_on(ctx);
+    }
+}
+
+fn program_call(task: Task, early: Recipient<Published>, cancelled: Arc<AtomicBool>) -> ProgramCall {
+    ProgramCall {
+        program: task.name,
+        inputs: task.inputs,
+        outputs: Outputs::new(task.outputs, task.job, Some(early)),
+        baggage: task.baggage,
+        deadline: Instant::from_std(task.deadline),
+        cancelled,
+    }
+}
+
+fn send(done: &Recipient<Fulfil>, job: u64, outcome: Result<Vec<remex_protocol::tensor::Tensor>>) {
+    post(done, Fulfil(vec![Finished { job, outcome }]));
+}

@@ -1,0 +1,95 @@
+//! What an `Executor` is told.
+
+use std::{sync::Arc, time::Instant};
+
+use actix::{Message, Recipient};
+use remex_protocol::tensor::Tensor;
+
+use crate::{
+    Result,
+    objects::Fulfil,
+    programs::{Compiler, Executable, Published, Source},
+};
+
+// From object managers.
+
+/// Programs to run. Those that run inline are answered together; the others each when it ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Run {
+    /// Names the object manager among those of the task.
+    pub tag: u64,
+    /// What to run, in order.
+    pub tasks: Vec<Task>,
+    /// Gets the results.
+    pub done: Recipient<Fulfil>,
+    /// Gets what is known of outputs before the run is done.
+    pub early: Recipient<Published>,
+}
+
+/// One run of a program.
+#[derive(Debug)]
+pub struct Task {
+    /// Names the run among those of its object manager.
+    pub job: u64,
+    /// The name that the program was registered under.
+    pub name: Arc<str>,
+    /// The program.
+    pub program: Arc<Executable>,
+    /// Its inputs, in order.
+    pub inputs: Vec<Tensor>,
+    /// How many outputs the call names.
+    pub outputs: usize,
+    /// The caller's key-values.
+    pub baggage: Vec<(String, String)>,
+    /// When the caller gives up.
+    pub deadline: Instant,
+    /// The lane that it runs on: the number of its device on this task.
+    pub lane: u16,
+}
+
+/// Nobody wants the results of these runs any more: one that has not begun does not begin, an async one is dropped at its
+/// next await, a sync one goes on and its result is thrown away.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Abort {
+    /// The object manager.
+    pub tag: u64,
+    /// Its runs.
+    pub jobs: Vec<u64>,
+}
+
+// From contexts.
+
+/// A program to compile, on the pool.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Compile {
+    /// Names the compilation among those of its context.
+    pub compilation: u64,
+    /// Makes the program.
+    pub compiler: Arc<dyn Compiler>,
+    /// Its source.
+    pub source: Source,
+    /// Gets the program.
+    pub done: Recipient<Compiled>,
+}
+
+/// A compilation ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Compiled {
+    /// Which.
+    pub compilation: u64,
+    /// The program, or why there is none.
+    pub program: Result<Arc<Executable>>,
+}
+
+// From its own runs.
+
+/// A run on the pool or an async one has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Returned {
+    pub(super) work: u64,
+}

@@ -1,0 +1,14 @@
+//! What a caller has at once: references to objects, and promises about them. `Send + Sync`, cheap to clone, usable from
+//! any runtime and thread.
+
+mod chain;
+mod execution;
+mod object_ref;
+mod program;
+mod tensor_handle;
+
+pub use chain::Chain;
+pub use execution::Execution;
+pub use object_ref::ObjectRef;
+pub use program::{ProgramHandle, RemoteExecuteSpec};
+pub use tensor_handle::{RemoteTensor, TensorHandle};

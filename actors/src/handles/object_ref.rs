@@ -1,0 +1,97 @@
+//! A counted reference to an object on some task.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use remex_protocol::{
+    DeviceName,
+    calls::Origin,
+    cluster::TaskName,
+    ids::{ObjectId, TaskIndex},
+};
+
+use crate::context::ContextShared;
+
+/// An object on some task. Clones share it; when the last is dropped, the object is released: calls that were sent
+/// before still get it. Dropping never blocks and needs no runtime.
+#[derive(Clone)]
+pub struct ObjectRef(Arc<Inner>);
+
+struct Inner {
+    context: Arc<ContextShared>,
+    id: ObjectId,
+    owner: TaskIndex,
+    /// Whether a call has named it to its task: only then is there something to release.
+    named: AtomicBool,
+}
+
+impl ObjectRef {
+    pub(crate) fn new(context: Arc<ContextShared>, id: ObjectId, owner: TaskIndex) -> Self {
+        Self(Arc::new(Inner { context, id, owner, named: AtomicBool::new(false) }))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ObjectId {
+        self.0.id
+    }
+
+    /// The device that it lives on.
+    pub fn device(&self) -> &DeviceName {
+        self.0.context.device_name(self.0.id.device)
+    }
+
+    /// The task that it lives on.
+    pub fn task(&self) -> &TaskName {
+        self.0.context.task_name(self.0.owner)
+    }
+
+    pub(crate) fn owner(&self) -> TaskIndex {
+        self.0.owner
+    }
+
+    pub(crate) fn is_of(&self, context: &Arc<ContextShared>) -> bool {
+        Arc::ptr_eq(&self.0.context, context)
+    }
+
+    pub(crate) fn context(&self) -> &Arc<ContextShared> {
+        &self.0.context
+    }
+
+    /// A call that is about to be queued makes the object.
+    pub(crate) fn set_named(&self) {
+        self.0.named.store(true, Ordering::Release);
+    }
+
+    /// It was deleted: there is nothing to release any more.
+    pub(crate) fn set_deleted(&self) {
+        self.0.named.store(false, Ordering::Release);
+    }
+
+    /// How `receiver` gets at it (I4a).
+    pub(crate) fn origin(&self, receiver: TaskIndex) -> Origin {
+        match (self.0.owner == receiver, self.0.named.load(Ordering::Acquire)) {
+            (false, _) => Origin::Owner(self.0.owner),
+            (true, true) => Origin::Here,
+            (true, false) => Origin::Anywhere,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if *self.named.get_mut() {
+            self.context.release(self.owner, self.id);
+        }
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectRef({} on {})", self.0.id, self.task())
+    }
+}

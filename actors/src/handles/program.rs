@@ -1,0 +1,92 @@
+//! A program that was registered on a task.
+
+use std::sync::{Arc, OnceLock};
+
+use remex_protocol::{
+    DeviceName,
+    calls::RegisterFunctionReply,
+    ids::{DeviceIndex, ProgramIndex, TaskIndex},
+    signature::Signature,
+};
+
+use crate::context::ContextShared;
+
+/// The devices of a program's outputs, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteExecuteSpec {
+    /// In the program's order. All must belong to the task that the program runs on.
+    pub output_devices: Vec<DeviceName>,
+}
+
+/// A program that was registered on a task. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ProgramHandle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    context: Arc<ContextShared>,
+    task: TaskIndex,
+    index: ProgramIndex,
+    name: Arc<str>,
+    outputs: OnceLock<Vec<DeviceIndex>>,
+    signature: OnceLock<Signature>,
+}
+
+impl ProgramHandle {
+    pub(crate) fn new(context: Arc<ContextShared>, task: TaskIndex, index: ProgramIndex, name: Arc<str>) -> Self {
+        let (outputs, signature) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { context, task, index, name, outputs, signature }))
+    }
+
+    /// The name that it was registered under.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The task that it was registered on.
+    pub fn task(&self) -> &remex_protocol::cluster::TaskName {
+        self.0.context.task_name(self.0.task)
+    }
+
+    /// What it takes and gives, if its format says so.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.0.signature.get()
+    }
+
+    /// The devices of its outputs, if they are known.
+    pub fn spec(&self) -> Option<RemoteExecuteSpec> {
+        let name = |device: &DeviceIndex| self.0.context.device_name(*device).clone();
+        self.0.outputs.get().map(|devices| RemoteExecuteSpec { output_devices: devices.iter().map(name).collect() })
+    }
+
+    pub(crate) fn receiver(&self) -> TaskIndex {
+        self.0.task
+    }
+
+    pub(crate) fn index(&self) -> ProgramIndex {
+        self.0.index
+    }
+
+    pub(crate) fn is_of(&self, context: &Arc<ContextShared>) -> bool {
+        Arc::ptr_eq(&self.0.context, context)
+    }
+
+    pub(crate) fn output_devices(&self) -> Option<&[DeviceIndex]> {
+        self.0.outputs.get().map(Vec::as_slice)
+    }
+
+    pub(crate) fn set_outputs(&self, devices: Vec<DeviceIndex>) {
+        let _ = self.0.outputs.set(devices);
+    }
+
+    /// The registration was answered.
+    pub(crate) fn registered(&self, reply: RegisterFunctionReply) {
+        let known = reply.signature.is_some() || !reply.output_devices.is_empty();
+        if let Some(signature) = reply.signature {
+            let _ = self.0.signature.set(signature);
+        }
+        if known {
+            self.set_outputs(reply.output_devices);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What two tasks say first.
+
+use std::{future::poll_fn, time::Duration};
+
+use remex_protocol::{
+    Body, ErrorCode, Frame, RemoteError,
+    cluster::TaskName,
+    handshake::{Credits, Hello, Limits, MAGIC, VERSION, Welcome},
+    ids::{CallId, Incarnation},
+};
+
+use crate::{
+    Error, Result,
+    fabric::{Connection, FabricError},
+};
+
+/// A side that has not finished the handshake after so long is refused.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who a task is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub task: TaskName,
+    /// Which run of it.
+    pub incarnation: Incarnation,
+}
+
+/// Why a handshake failed: the peer said no, or nobody could be talked to.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    /// There is a task, and it will not talk. Trying again is of no use.
+    Said(RemoteError),
+    /// There is none, or it broke off.
+    Unreachable(String),
+}
+
+/// Introduces `who` to the task at the other end. `expected`: the name that the task should have, if it is known.
+pub(crate) async fn dial(
+    connection: &mut Connection,
+    who: &Identity,
+    expected: Option<&TaskName>,
+    epoch: u64,
+) -> Result<Welcome, Refusal> {
+    let hello = Hello {
+        magic: MAGIC.to_owned(),
+        version: VERSION,
+        oldest: VERSION,
+        incarnation: who.incarnation,
+        task: who.task.clone(),
+        epoch,
+        resume: 0,
+        limits: Limits::default(),
+        credentials: Vec::new(),
+    };
+    let unreachable = |error: FabricError| Refusal::Unreachable(error.to_string());
+    send(connection, Body::Hello(Box::new(hello))).await.map_err(unreachable)?;
+    let welcome = match first(connection).await.map_err(unreachable)? {
+        Body::Welcome(welcome) => *welcome,
+        Body::Refused(error) => return Err(Refusal::Said(*error)),
+        other => return Err(Refusal::Unreachable(format!("the handshake was answered with {other:?}"))),
+    };
+    if welcome.version != VERSION {
+        let message = format!("the peer speaks version {}, this task {VERSION}: run the same version", welcome.version);
+        return Err(Refusal::Said(RemoteError::new(ErrorCode::FailedPrecondition, message)));
+    }
+    if let Some(expected) = expected.filter(|expected| **expected != welcome.task) {
+        let message =
+            format!("{expected} was expected there, but {} answered: mend the cluster's addresses", welcome.task);
+        return Err(Refusal::Said(RemoteError::new(ErrorCode::TaskNotFound, message)));
+    }
+    Ok(welcome)
+}
+
+/// Answers who dialled: reads the Hello, refuses what this task cannot talk to, and welcomes the others.
+pub(crate) async fn greet(connection: &mut Connection, who: &Identity, credits: Credits) -> Result<Hello> {
+    let refused = |message: String| Error::new(ErrorCode::FailedPrecondition, message);
+    let hello = match first(connection).await {
+        Ok(Body::Hello(hello)) => hello,
+        Ok(_) => return Err(refused("the first frame was no Hello".to_owned())),
+        Err(error) => return Err(refused(format!("no handshake: {error}"))),
+    };
+    let answer = match welcome(&hello, who, credits) {
+        Ok(welcome) => Body::Welcome(Box::new(welcome)),
+        Err(error) => Body::Refused(Box::new(error)),
+    };
+    let no = if let Body::Refused(error) = &answer { Some(Error::from((**error).clone())) } else { None };
+    send(connection, answer).await.map_err(|error| refused(format!("no handshake: {error}")))?;
+    match no {
+        None => Ok(*hello),
+        Some(error) => {
+            let _ = poll_fn(|cx| connection.writer.poll_close(cx)).await;
+            Err(error)
+        }
+    }
+}
+
+/// What a Hello is answered with.
+pub fn welcome(hello: &Hello, who: &Identity, credits: Credits) -> Result<Welcome, RemoteError> {
+    let no = |code, message| Err(RemoteError::new(code, message).on_task(&who.task));
+    if hello.magic != MAGIC {
+        return no(ErrorCode::InvalidArgument, format!("the magic word is {MAGIC:?}, not {:?}", hello.magic));
+    }
+    if hello.version < VERSION || hello.oldest > VERSION {
+        let message = format!(
+            "{} speaks versions {} to {}, this task {VERSION}: run the same version",
+            hello.task, hello.oldest, hello.version
+        );
+        return no(ErrorCode::FailedPrecondition, message);
+    }
+    if hello.resume != 0 {
+        return no(ErrorCode::FailedPrecondition, "there is no session to resume; begin a fresh one".to_owned());
+    }
+    Ok(Welcome {
+        version: VERSION,
+        incarnation: who.incarnation,
+        task: who.task.clone(),
+        epoch: hello.epoch,
+        resume: 0,
+        credits,
+        limits: Limits::default(),
+    })
+}
+
+async fn send(connection: &mut Connection, body: Body) -> Result<(), FabricError> {
+    connection.writer.push(Frame::new(CallId::default(), body))?;
+    poll_fn(|cx| connection.writer.poll_flush(cx)).await
+}
+
+/// The first frame of the other side. Nothing may follow it before this side has spoken again.
+async fn first(connection: &mut Connection) -> Result<Body, FabricError> {
+    let mut frames = Vec::new();
+    let read = poll_fn(|cx| connection.reader.poll_read(cx, &mut frames));
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, read).await {
+        Err(_) => Err(FabricError::Closed),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) => frames.into_iter().next().map(|frame| frame.body).ok_or(FabricError::Closed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use remex_protocol::handshake::Version;
+
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            magic: MAGIC.to_owned(),
+            version: VERSION,
+            oldest: VERSION,
+            incarnation: Incarnation(1),
+            task: "/job:client/task:0".parse().unwrap(),
+            epoch: 1,
+            resume: 0,
+            limits: Limits::default(),
+            credentials: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_with_both_named() {
+        let who = Identity { task: "/job:worker/task:0".parse().unwrap(), incarnation: Incarnation(2) };
+        assert!(welcome(&hello(), &who, Credits::default()).is_ok());
+        let old = Version { major: 0, minor: 0 };
+        let error = welcome(&Hello { version: old, oldest: old, ..hello() }, &who, Credits::default()).unwrap_err();
+        assert!(error.message.contains("0.0") && error.message.contains("0.1"), "{error}");
+        let error = welcome(&Hello { magic: "x".to_owned(), ..hello() }, &who, Credits::default()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+    }
+}

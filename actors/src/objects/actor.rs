@@ -1,0 +1,193 @@
+//! The object manager as an actor.
+
+use std::collections::BTreeMap;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use remex_protocol::{Frame, ids::ObjectId};
+use tokio::time::Instant;
+
+use super::{
+    Bound, Close, Fetched, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
+    store::{Effect, Store},
+    table::Value,
+};
+use crate::{
+    Result,
+    envelope::post,
+    executor::{Abort, Run},
+    programs::Published,
+    session::{Answers, SessionId},
+};
+
+/// Keeps the objects of one context on one task.
+#[derive(Debug)]
+pub struct ObjectManager {
+    state: Store,
+    /// Names this manager's runs among those of a task.
+    tag: u64,
+    sessions: BTreeMap<SessionId, Recipient<Answers>>,
+    run: Recipient<Run>,
+    abort: Recipient<Abort>,
+    wanted: Recipient<Wanted>,
+    alarm: Option<(Instant, SpawnHandle)>,
+}
+
+/// Who an object manager works with.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    /// Runs programs.
+    pub run: Recipient<Run>,
+    /// Stops them.
+    pub abort: Recipient<Abort>,
+    /// Gets objects from other tasks.
+    pub wanted: Recipient<Wanted>,
+}
+
+impl ObjectManager {
+    /// An empty manager on `task`. `tag` names its runs among those of the task, `seed` is for its hash table.
+    pub fn new(task: impl Into<String>, tag: u64, seed: u64, neighbours: Neighbours) -> Self {
+        let Neighbours { run, abort, wanted } = neighbours;
+        let (state, sessions) = (Store::new(task, seed), BTreeMap::new());
+        Self { state, tag, sessions, run, abort, wanted, alarm: None }
+    }
+
+    /// Stores a chain that is ready from the beginning.
+    #[must_use]
+    pub fn with_ready_chain(mut self, id: ObjectId) -> Self {
+        self.state.store(id, Value::Chain);
+        self
+    }
+
+    /// Does what the state wants done: one message for each neighbour.
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        let (mut tasks, mut aborted, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut answers: Vec<(SessionId, Vec<Frame>)> = Vec::new();
+        for effect in self.state.take_effects() {
+            match effect {
+                Effect::Run(task) => tasks.push(*task),
+                Effect::Abort(job) => aborted.push(job),
+                Effect::Want(want) => wanted.push(want),
+                Effect::Answer(session, frame) => match answers.last_mut() {
+                    Some((last, frames)) if *last == session => frames.push(frame),
+                    _ => answers.push((session, vec![frame])),
+                },
+            }
+        }
+        if !tasks.is_empty() {
+            let (done, early) = (ctx.address().recipient(), ctx.address().recipient());
+            post(&self.run, Run { tag: self.tag, tasks, done, early });
+        }
+        if !aborted.is_empty() {
+            post(&self.abort, Abort { tag: self.tag, jobs: aborted });
+        }
+        if !wanted.is_empty() {
+            post(&self.wanted, Wanted(wanted));
+        }
+        for (session, frames) in answers {
+            if let Some(recipient) = self.sessions.get(&session) {
+                post(recipient, Answers(frames));
+            }
+        }
+        self.set_alarm(ctx);
+    }
+
+    /// Sees to it that the alarm rings when the first deadline passes. It may ring too early: then nothing is found.
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let Some(at) = self.state.earliest().map(Instant::from_std) else { return };
+        if self.alarm.as_ref().is_some_and(|(armed, _)| *armed <= at) {
+            return;
+        }
+        if let Some((_, handle)) = self.alarm.take() {
+            ctx.cancel_future(handle);
+        }
+        let handle = ctx.run_later(at.saturating_duration_since(Instant::now()), |act, ctx| {
+            act.alarm = None;
+            act.state.expire(Instant::now().into_std());
+            act.carry_out(ctx);
+        });
+        self.alarm = Some((at, handle));
+    }
+}
+
+impl Actor for ObjectManager {
+    type Context = Context<Self>;
+}
+
+impl Handler<Resolve> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Resolve { session, answers, steps }: Resolve, ctx: &mut Context<Self>) {
+        self.sessions.entry(session).or_insert(answers);
+        for step in steps {
+            self.state.step(session, step);
+        }
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Bound> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Bound { compilation, program }: Bound, ctx: &mut Context<Self>) {
+        self.state.bound(compilation, program);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Fetched> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Fetched { object, outcome }: Fetched, ctx: &mut Context<Self>) {
+        self.state.fetched(object, outcome);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<SessionEnded> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, SessionEnded(session): SessionEnded, ctx: &mut Context<Self>) {
+        self.sessions.remove(&session);
+        self.state.end_session(session);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Close> for ObjectManager {
+    type Result = Result<()>;
+
+    fn handle(&mut self, Close(error): Close, ctx: &mut Context<Self>) -> Result<()> {
+        self.state.close(error);
+        self.carry_out(ctx);
+        ctx.stop();
+        Ok(())
+    }
+}
+
+impl Handler<Fulfil> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Fulfil(finished): Fulfil, ctx: &mut Context<Self>) {
+        for run in finished {
+            self.state.finished(run.job, run.outcome);
+        }
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Published> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Published { job, output, what }: Published, ctx: &mut Context<Self>) {
+        self.state.published(job, output, what);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Inspect> for ObjectManager {
+    type Result = Result<Stats>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Context<Self>) -> Result<Stats> {
+        Ok(self.state.stats())
+    }
+}

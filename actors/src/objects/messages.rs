@@ -1,0 +1,205 @@
+//! What an `ObjectManager` is told and what it tells.
+
+use std::{sync::Arc, time::Instant};
+
+use actix::{Message, Recipient};
+use bytes::Bytes;
+use remex_protocol::{
+    calls::{DeleteMode, InputRef, Origin, OutputRef},
+    ids::{CallId, ObjectId, TaskIndex},
+    tensor::{Tensor, TensorMetadata},
+};
+
+use super::jobs::Caller;
+use crate::{
+    Error, Result,
+    programs::Executable,
+    session::{Answers, SessionId},
+};
+
+// From the context.
+
+/// What a batch of calls of one session wants of the objects, in the link's order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Resolve {
+    /// The session.
+    pub session: SessionId,
+    /// Who is answered.
+    pub answers: Recipient<Answers>,
+    /// What is wanted.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that a call wants of the objects.
+#[derive(Debug)]
+pub enum Step {
+    /// Look up the inputs, reserve the outputs, and run when all is there.
+    Run(Box<Run>),
+    /// Poison those outputs of a refused call that are unused, and answer it (I7).
+    Refuse {
+        /// The call.
+        call: CallId,
+        /// Its outputs.
+        outputs: Vec<ObjectId>,
+        /// Why.
+        error: Error,
+    },
+    /// Send an object's data when it is ready.
+    Await {
+        /// The call.
+        call: CallId,
+        /// The object.
+        object: ObjectId,
+        /// Where it should come from.
+        origin: Origin,
+        /// When its caller gives up.
+        deadline: Instant,
+    },
+    /// Store a tensor whose bytes are here, or on their way.
+    Put {
+        /// The call.
+        call: CallId,
+        /// The id.
+        object: ObjectId,
+        /// Element type and shape.
+        metadata: TensorMetadata,
+        /// The bytes; `None`: they come with [`Step::Payload`].
+        data: Option<Bytes>,
+    },
+    /// The bytes of an earlier put.
+    Payload {
+        /// The put.
+        call: CallId,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// Give objects up.
+    Delete {
+        /// The call.
+        call: CallId,
+        /// The objects.
+        objects: Vec<ObjectId>,
+        /// Whether calls that wait for them are to fail.
+        mode: DeleteMode,
+    },
+    /// Give up on a call.
+    Cancel {
+        /// Which.
+        call: CallId,
+    },
+}
+
+/// A call that runs a program. Its structure has been checked.
+#[derive(Debug)]
+pub struct Run {
+    /// The call.
+    pub call: CallId,
+    /// The name that the program was registered under.
+    pub name: Arc<str>,
+    /// The program.
+    pub program: Binding,
+    /// The lane of the executor that it runs on.
+    pub lane: u16,
+    /// In the program's order.
+    pub inputs: Vec<InputRef>,
+    /// In the program's order.
+    pub outputs: Vec<OutputRef>,
+    /// When its caller gives up.
+    pub deadline: Instant,
+    /// The caller's key-values.
+    pub baggage: Vec<(String, String)>,
+}
+
+/// The program of a call.
+#[derive(Clone, Debug)]
+pub enum Binding {
+    /// It can run.
+    Ready(Arc<Executable>),
+    /// It is being compiled; [`Bound`] says how that ended.
+    Compiling(u64),
+}
+
+/// A compilation ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Bound {
+    /// Which.
+    pub compilation: u64,
+    /// The program, or why there is none.
+    pub program: Result<Arc<Executable>>,
+}
+
+/// An object that was asked for from another task is here, or will not come.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Fetched {
+    /// The object.
+    pub object: ObjectId,
+    /// Its data, or why there is none.
+    pub outcome: Result<Tensor>,
+}
+
+/// A session is over: its calls are given up, nobody is answered.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SessionEnded(pub SessionId);
+
+/// The context is closed: everything fails with this, and the manager stops.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<()>")]
+pub struct Close(pub Error);
+
+// From the executor.
+
+/// Runs that ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Fulfil(pub Vec<Finished>);
+
+/// A run that ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The run.
+    pub job: u64,
+    /// Its outputs, in order and as many as the call names, or why there are none.
+    pub outcome: Result<Vec<Tensor>>,
+}
+
+// To the context.
+
+/// Objects that live on another task and are wanted here.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Wanted(pub Vec<Want>);
+
+/// An object that lives on another task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The object.
+    pub object: ObjectId,
+    /// Where it lives.
+    pub owner: TaskIndex,
+    /// When the last one who waits gives up.
+    pub deadline: Instant,
+}
+
+/// What the numbers of an object manager are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Objects and tombstones in the table.
+    pub objects: usize,
+    /// Calls that wait or run.
+    pub jobs: usize,
+}
+
+/// Asks for the numbers.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Stats>")]
+pub struct Inspect;
+
+impl Caller {
+    pub(crate) fn new(session: SessionId, call: CallId) -> Self {
+        Self { session, call }
+    }
+}

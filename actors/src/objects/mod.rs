@@ -1,0 +1,31 @@
+//! The objects of one context on one task: made, awaited, used, given up.
+//!
+//! ```text
+//!            reserve            settle                       give up
+//!  (nothing) ───────▶ Pending ───────▶ Ready | Failed ──────────────▶ (nothing)
+//!      │                 ▲    └──────────── give up ──▶ tombstone ──▶ (nothing)
+//!      └──▶ Expected ────┘                                settle
+//! ```
+//!
+//! # Invariants
+//! - **I3 (reserved).** A call that names outputs fills or poisons each of them, together, but for those that the program
+//!   published one by one.
+//! - **I4 (states).** `Pending → Ready | Failed`, once. A failed object gives its cause at once.
+//! - **I4a (origin).** An unknown object is `NotFound` at once if it should be here, and waited for otherwise.
+//! - **I7 (validate, then act).** A refused call changes nothing but its unused outputs.
+
+mod actor;
+mod jobs;
+mod messages;
+mod runs;
+mod store;
+#[cfg(test)]
+mod store_test;
+mod table;
+
+pub use actor::{Neighbours, ObjectManager};
+pub use jobs::Caller;
+pub use messages::{
+    Binding, Bound, Close, Fetched, Finished, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want, Wanted,
+};
+pub use table::Value;

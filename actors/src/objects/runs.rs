@@ -1,0 +1,381 @@
+//! The life of a job in the store: from its inputs to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use remex_protocol::{
+    Body, ErrorCode, Frame, RemoteError, Reply,
+    calls::*,
+    ids::ObjectId,
+    tensor::{Tensor, TensorMetadata},
+};
+use smallvec::SmallVec;
+
+use super::{
+    Binding, Run,
+    jobs::{Caller, Input, Job, JobId, Output, RunJob, Work},
+    store::{Effect, Event, Store},
+    table::{Found, Value, Waiter},
+};
+use crate::{
+    Error,
+    executor::Task,
+    programs::{Early, Executable},
+    session::SessionId,
+};
+
+impl Store {
+    /// Looks up the inputs and reserves the outputs of a call; runs it when all is there.
+    pub(super) fn run(&mut self, session: SessionId, run: Run) {
+        let caller = Caller::new(session, run.call);
+        let outputs: Vec<ObjectId> = run.outputs.iter().map(|output| output.object).collect();
+        let inputs = match self.check_outputs(&run, &outputs).and_then(|()| self.inputs(&run)) {
+            Ok(inputs) => inputs,
+            Err(error) => return self.refuse(caller, &outputs, in_program(error, &run)),
+        };
+        let (program, compilation) = match run.program {
+            Binding::Ready(program) => (Some(program), None),
+            Binding::Compiling(compilation) => (None, Some(compilation)),
+        };
+        let waiting = inputs.iter().filter(|input| matches!(input, Input::Waiting(_))).count() as u32;
+        let missing = waiting + u32::from(compilation.is_some());
+        let work = Work::Run(RunJob {
+            name: run.name,
+            program,
+            lane: run.lane,
+            outputs: run.outputs.iter().map(|output| Output::new(*output)).collect(),
+            baggage: run.baggage,
+            running: false,
+            inferred: false,
+        });
+        outputs.iter().for_each(|output| self.reserve(*output));
+        let from: Vec<_> = run.inputs.iter().map(|input| (input.object, input.origin)).collect();
+        let id = self.add(Job { caller, deadline: run.deadline, inputs, missing, work }, &from);
+        if let Some(compilation) = compilation {
+            self.compiling.entry(compilation).or_default().push(id);
+        }
+        if missing == 0 {
+            self.start(id);
+        } else {
+            self.infer(id);
+        }
+    }
+
+    fn check_outputs(&self, run: &Run, outputs: &[ObjectId]) -> Result<(), Error> {
+        for (i, &output) in outputs.iter().enumerate() {
+            if let Some(error) = self.unusable(output) {
+                return Err(error);
+            }
+            let invalid = |why: &str| {
+                let message = format!("object {output} {why}");
+                Err(self.here(RemoteError::new(ErrorCode::InvalidArgument, message)))
+            };
+            if outputs[..i].contains(&output) {
+                return invalid("is named for two outputs of the call");
+            }
+            if run.inputs.iter().any(|input| input.object == output) {
+                return invalid("is named both as input and as output of the call");
+            }
+        }
+        Ok(())
+    }
+
+    fn inputs(&self, run: &Run) -> Result<SmallVec<[Input; 3]>, Error> {
+        run.inputs.iter().map(|input| self.input(input.object, input.origin)).collect()
+    }
+
+    /// Where an input is (I4a): here, still to come, or an error.
+    pub(super) fn input(&self, object: ObjectId, origin: Origin) -> Result<Input, Error> {
+        if let Some(error) = &self.closed {
+            return Err(error.clone());
+        }
+        match self.table.find(object) {
+            Found::Ready(value) => Ok(Input::Here(value.clone())),
+            Found::Failed(error) => Err(error.clone()),
+            Found::Wait => Ok(Input::Waiting(object)),
+            Found::Nothing if !object.is_valid() || self.table.is_pending(object) => Err(self.not_found(object).into()),
+            Found::Nothing => match origin {
+                Origin::Here => Err(self.not_found(object).into()),
+                Origin::Anywhere | Origin::Owner(_) => Ok(Input::Waiting(object)),
+            },
+        }
+    }
+
+    /// Keeps a job whose inputs have been looked up, and waits for those that are not there.
+    pub(super) fn add(&mut self, job: Job, from: &[(ObjectId, Origin)]) -> JobId {
+        let deadline = job.deadline;
+        self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
+        let waiting: SmallVec<[bool; 8]> = job.inputs.iter().map(|input| matches!(input, Input::Waiting(_))).collect();
+        let id = self.jobs.insert(job);
+        for (i, &(object, origin)) in from.iter().enumerate().filter(|(i, _)| waiting[*i]) {
+            if matches!(self.table.find(object), Found::Nothing) {
+                match origin {
+                    Origin::Owner(owner) => {
+                        self.table.reserve(object);
+                        self.want(object, owner, deadline);
+                    }
+                    Origin::Here | Origin::Anywhere => self.table.expect(object),
+                }
+            }
+            if !self.table.is_pending(object) {
+                let until = self.expected.entry(object).or_insert(deadline);
+                *until = (*until).max(deadline);
+            }
+            self.table.wait(object, Waiter { job: id, input: i as u32 });
+        }
+        id
+    }
+
+    /// Poisons those outputs of a refused call that are unused, and answers it (I7).
+    pub(super) fn refuse(&mut self, caller: Caller, outputs: &[ObjectId], error: Error) {
+        let error = error.map(|error| error.of_call(caller.call));
+        for &output in outputs {
+            if output.is_valid() && !self.table.is_taken(output) && self.closed.is_none() {
+                self.expected.remove(&output);
+                let waiters = self.table.poison(output, error.clone());
+                self.notify(waiters, Err(error.clone()));
+            }
+        }
+        self.answer_failed::<RemoteExecuteRequest>(caller, error);
+    }
+
+    pub(super) fn look_at_events(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            match event {
+                Event::Known(waiter) => self.known(waiter),
+                Event::Settled(waiter, Ok(value)) => self.input_is_there(waiter, value),
+                Event::Settled(waiter, Err(error)) => {
+                    let step = self.run_job(waiter.job).map(|run| run.name.clone());
+                    let error = match step {
+                        Some(name) => error.map(|error| error.through(&*name)),
+                        None => error,
+                    };
+                    self.fail(waiter.job, error);
+                }
+            }
+        }
+    }
+
+    fn input_is_there(&mut self, waiter: Waiter, value: Value) {
+        let Some(job) = self.jobs.get_mut(waiter.job) else { return };
+        let Some(input) = job.inputs.get_mut(waiter.input as usize) else { return };
+        *input = Input::Here(value);
+        job.missing -= 1;
+        if job.missing == 0 {
+            self.start(waiter.job);
+        } else {
+            self.infer(waiter.job);
+        }
+    }
+
+    fn known(&mut self, waiter: Waiter) {
+        let Some(job) = self.jobs.get_mut(waiter.job) else { return };
+        let (caller, fetch) = (job.caller, matches!(job.work, Work::Fetch));
+        // Of a job that runs the inputs are with the program.
+        let Some(&Input::Waiting(object)) = job.inputs.get(waiter.input as usize) else { return };
+        if !fetch {
+            return self.infer(waiter.job);
+        }
+        if let Some(metadata) = self.table.metadata(object).cloned() {
+            let body = Body::Metadata { output: 0, metadata };
+            self.effects.push(Effect::Answer(caller.session, Frame::new(caller.call, body)));
+        }
+    }
+
+    /// A compilation ended: calls that wait for the program go on, or fail.
+    pub(crate) fn bound(&mut self, compilation: u64, program: Result<Arc<Executable>, Error>) {
+        for id in self.compiling.remove(&compilation).unwrap_or_default() {
+            match &program {
+                Err(error) => self.fail(id, error.clone()),
+                Ok(program) => {
+                    let Some(job) = self.jobs.get_mut(id) else { continue };
+                    job.missing -= 1;
+                    let missing = job.missing;
+                    if let Work::Run(run) = &mut job.work {
+                        run.program = Some(program.clone());
+                    }
+                    if missing == 0 { self.start(id) } else { self.infer(id) }
+                }
+            }
+        }
+        self.look_at_events();
+    }
+
+    /// Everything that a job waits for is there.
+    pub(super) fn start(&mut self, id: JobId) {
+        self.infer(id);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let tensors: Result<Vec<Tensor>, usize> = job
+            .inputs
+            .drain(..)
+            .enumerate()
+            .map(|(i, input)| match input {
+                Input::Here(Value::Tensor(tensor)) => Ok(tensor),
+                Input::Here(Value::Chain) | Input::Waiting(_) => Err(i),
+            })
+            .collect();
+        let tensors = match tensors {
+            Ok(tensors) => tensors,
+            Err(input) => {
+                let message = format!("input {input} is a chain and has no data: give a tensor");
+                let error = self.here(RemoteError::new(ErrorCode::InvalidArgument, message));
+                return self.fail(id, error);
+            }
+        };
+        match &mut job.work {
+            Work::Run(run) => {
+                run.running = true;
+                let Some(program) = run.program.clone() else { return };
+                self.effects.push(Effect::Run(Box::new(Task {
+                    job: id.0,
+                    name: run.name.clone(),
+                    program,
+                    inputs: tensors,
+                    outputs: run.outputs.len(),
+                    baggage: std::mem::take(&mut run.baggage),
+                    deadline: job.deadline,
+                    lane: run.lane,
+                })));
+            }
+            Work::Fetch => {
+                let caller = job.caller;
+                self.jobs.remove(id);
+                for tensor in tensors {
+                    let metadata = tensor.metadata().clone();
+                    self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), tensor.bytes().clone());
+                }
+            }
+        }
+    }
+
+    /// Asks the program's signature, once, when the metadata of all inputs is known: checks the inputs, and settles the
+    /// metadata of those outputs that follow from them.
+    fn infer(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let missing = job.missing;
+        let Work::Run(run) = &mut job.work else { return };
+        let Some(program) = run.program.clone().filter(|_| !run.inferred) else { return };
+        let Some(signature) = &program.signature else { return };
+        let table = &self.table;
+        let metadata = job.inputs.iter().map(|input| match input {
+            Input::Here(Value::Tensor(tensor)) => Some(tensor.metadata().clone()),
+            Input::Here(Value::Chain) => None,
+            Input::Waiting(object) => table.metadata(*object).cloned(),
+        });
+        let Some(metadata) = metadata.collect::<Option<Vec<_>>>() else { return };
+        run.inferred = true;
+        let inferred = match signature.infer(&metadata) {
+            Ok(inferred) => inferred,
+            Err(message) => {
+                let error = self.here(RemoteError::new(ErrorCode::InvalidArgument, message));
+                return self.fail(id, error);
+            }
+        };
+        // What runs inline is done in this turn: its metadata comes with its completion.
+        let soon = missing == 0 && program.is_inline();
+        for (output, metadata) in inferred.into_iter().enumerate() {
+            let Some(metadata) = metadata else { continue };
+            if let Some(output) = self.run_job(id).and_then(|run| run.outputs.get_mut(output)) {
+                output.inferred = Some(metadata.clone());
+            }
+            if !soon {
+                self.tell_metadata(id, output, metadata);
+            }
+        }
+    }
+
+    fn tell_metadata(&mut self, id: JobId, output: usize, metadata: TensorMetadata) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let caller = job.caller;
+        let Work::Run(run) = &mut job.work else { return };
+        let Some(slot) = run.outputs.get_mut(output) else { return };
+        let object = slot.id;
+        if slot.need_metadata && !std::mem::replace(&mut slot.told, true) {
+            let body = Body::Metadata { output: output as u32, metadata: metadata.clone() };
+            self.effects.push(Effect::Answer(caller.session, Frame::new(caller.call, body)));
+        }
+        self.know(object, metadata);
+    }
+
+    /// The program says something of an output before it is done.
+    pub(crate) fn published(&mut self, job: u64, output: usize, what: Early) {
+        let id = JobId(job);
+        let Some(object) = self.run_job(id).and_then(|run| run.outputs.get(output)).map(|output| output.id) else {
+            return;
+        };
+        match what {
+            Early::Metadata(metadata) => self.tell_metadata(id, output, metadata),
+            Early::Tensor(tensor) => {
+                self.tell_metadata(id, output, tensor.metadata().clone());
+                self.settle(object, Ok(Value::Tensor(tensor)));
+            }
+        }
+        self.look_at_events();
+    }
+
+    /// A run ended. One that was given up is not known any more: its result is thrown away.
+    pub(crate) fn finished(&mut self, job: u64, outcome: Result<Vec<Tensor>, Error>) {
+        let id = JobId(job);
+        match outcome.and_then(|tensors| self.check_results(id, &tensors).map(|()| tensors)) {
+            Err(error) => self.fail(id, error),
+            Ok(tensors) => self.complete(id, tensors),
+        }
+        self.look_at_events();
+    }
+
+    fn check_results(&mut self, id: JobId, tensors: &[Tensor]) -> Result<(), Error> {
+        let Some(run) = self.run_job(id) else { return Ok(()) };
+        let wrong = |message: String| Err(Error::new(ErrorCode::Internal, message));
+        if tensors.len() != run.outputs.len() {
+            return wrong(format!("the program gave {} outputs, the call names {}", tensors.len(), run.outputs.len()));
+        }
+        for (i, (output, tensor)) in run.outputs.iter().zip(tensors).enumerate() {
+            if let Some(inferred) = output.inferred.as_ref().filter(|inferred| *inferred != tensor.metadata()) {
+                let actual = tensor.metadata();
+                return wrong(format!("output {i} is {actual}, but the program's signature says {inferred}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, id: JobId, tensors: Vec<Tensor>) {
+        let Some(Job { caller, work: Work::Run(run), .. }) = self.jobs.remove(id) else { return };
+        let mut metadata = SmallVec::with_capacity(tensors.len());
+        for (output, tensor) in run.outputs.iter().zip(tensors) {
+            metadata.push(output.need_metadata.then(|| tensor.metadata().clone()));
+            self.settle(output.id, Ok(Value::Tensor(tensor)));
+        }
+        self.answer(caller, Reply::RemoteExecute(RemoteExecuteReply { metadata }), Bytes::new());
+    }
+
+    /// A job will not be done: poisons its outputs and answers its caller with one cause (I2, I3).
+    pub(super) fn fail(&mut self, id: JobId, error: Error) {
+        let Some(job) = self.jobs.remove(id) else { return };
+        let caller = job.caller;
+        match job.work {
+            Work::Fetch => self.answer_failed::<FetchObjectRequest>(caller, error),
+            Work::Run(run) => {
+                let error = error.map(|error| error.on_task(&self.task).in_program(&run.name).of_call(caller.call));
+                if run.running {
+                    self.effects.push(Effect::Abort(id.0));
+                }
+                run.outputs.iter().for_each(|output| self.settle(output.id, Err(error.clone())));
+                self.answer_failed::<RemoteExecuteRequest>(caller, error);
+            }
+        }
+    }
+}
+
+impl Output {
+    fn new(output: OutputRef) -> Self {
+        Self { id: output.object, need_metadata: output.need_metadata, inferred: None, told: false }
+    }
+}
+
+/// Names the program, unless the cause is another one's.
+fn in_program(error: Error, run: &Run) -> Error {
+    match error.program() {
+        None => error.map(|error| error.in_program(&run.name)),
+        Some(_) => error.map(|error| error.through(&*run.name)),
+    }
+}

@@ -1,0 +1,319 @@
+//! What becomes of calls and objects: looks up, reserves, waits, infers, settles. Pure: time is passed in, and what is to
+//! be done comes out as [`Effect`]s.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use remex_protocol::{
+    Body, ErrorCode, Frame, RemoteError, Reply, Rpc,
+    calls::*,
+    ids::{CallId, ObjectId, TaskIndex},
+    tensor::{Tensor, TensorMetadata},
+};
+
+use super::{
+    Step, Want,
+    jobs::{Caller, Input, Job, JobId, Jobs, RunJob, Work},
+    table::{Table, Value, Waiter},
+};
+use crate::{Error, executor::Task, session::SessionId};
+
+/// What the actor around this has to do.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Hand it to the executor.
+    Run(Box<Task>),
+    /// Nobody wants the result of this run any more.
+    Abort(u64),
+    /// Send it to the session.
+    Answer(SessionId, Frame),
+    /// Ask another task for an object.
+    Want(Want),
+}
+
+/// Something that a job waited for has come about.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// An input is there, or never will be.
+    Settled(Waiter, Result<Value, Error>),
+    /// An input's metadata is known.
+    Known(Waiter),
+}
+
+/// The objects of one context on one task, and who waits for them.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// The task, for messages.
+    pub(super) task: String,
+    pub(super) table: Table,
+    pub(super) jobs: Jobs,
+    /// Jobs that wait for a program, by compilation.
+    pub(super) compiling: BTreeMap<u64, Vec<JobId>>,
+    /// Puts whose bytes are on their way.
+    pub(super) puts: BTreeMap<(SessionId, CallId), (ObjectId, TensorMetadata)>,
+    /// Objects that somebody waits for and nobody has announced, and until when.
+    pub(super) expected: BTreeMap<ObjectId, Instant>,
+    /// Objects that are being fetched, from where and until when.
+    pub(super) fetching: BTreeMap<ObjectId, (TaskIndex, Instant)>,
+    /// No deadline of a job is earlier. It may be long over: then a sweep finds nothing.
+    pub(super) earliest: Option<Instant>,
+    pub(super) closed: Option<Error>,
+    /// What is still to be looked at. A queue and not recursion: a pipeline may be as long as it likes.
+    pub(super) events: VecDeque<Event>,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Store {
+    pub(crate) fn new(task: impl Into<String>, seed: u64) -> Self {
+        Self {
+            task: task.into(),
+            table: Table::new(seed),
+            jobs: Jobs::default(),
+            compiling: BTreeMap::new(),
+            puts: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            fetching: BTreeMap::new(),
+            earliest: None,
+            closed: None,
+            events: VecDeque::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Stores a value that is there from the beginning (the ready chain).
+    pub(crate) fn store(&mut self, id: ObjectId, value: Value) {
+        self.table.reserve(id);
+        self.settle(id, Ok(value));
+    }
+
+    /// Carries out one step of a session's batch.
+    pub(crate) fn step(&mut self, session: SessionId, step: Step) {
+        let caller = |call| Caller::new(session, call);
+        match step {
+            Step::Run(run) => self.run(session, *run),
+            Step::Refuse { call, outputs, error } => self.refuse(caller(call), &outputs, error),
+            Step::Await { call, object, origin, deadline } => self.fetch(caller(call), object, origin, deadline),
+            Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data),
+            Step::Payload { call, data } => self.payload(caller(call), data),
+            Step::Delete { call, objects, mode } => self.delete(caller(call), objects, mode),
+            Step::Cancel { call } => {
+                self.cancel(caller(call));
+            }
+        }
+        self.look_at_events();
+    }
+
+    /// What is to be done, in order.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    pub(crate) fn stats(&self) -> super::Stats {
+        super::Stats { objects: self.table.len(), jobs: self.jobs.len() }
+    }
+
+    fn fetch(&mut self, caller: Caller, object: ObjectId, origin: Origin, deadline: Instant) {
+        match self.input(object, origin) {
+            Err(error) => self.answer_failed::<FetchObjectRequest>(caller, error),
+            Ok(input) => {
+                let missing = u32::from(matches!(input, Input::Waiting(_)));
+                let job = Job { caller, deadline, inputs: [input].into_iter().collect(), missing, work: Work::Fetch };
+                let id = self.add(job, &[(object, origin)]);
+                if missing == 0 {
+                    self.start(id);
+                } else {
+                    self.events.push_back(Event::Known(Waiter { job: id, input: 0 }));
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, caller: Caller, object: ObjectId, metadata: TensorMetadata, data: Option<Bytes>) {
+        if let Some(error) = self.unusable(object) {
+            return self.answer_failed::<PutObjectRequest>(caller, error);
+        }
+        self.reserve(object);
+        match data {
+            Some(data) => self.store_put(caller, object, metadata, data),
+            None => {
+                self.know(object, metadata.clone());
+                self.puts.insert((caller.session, caller.call), (object, metadata));
+            }
+        }
+    }
+
+    fn payload(&mut self, caller: Caller, data: Bytes) {
+        // Of a put that was cancelled or refused the bytes come all the same.
+        if let Some((object, metadata)) = self.puts.remove(&(caller.session, caller.call)) {
+            self.store_put(caller, object, metadata, data);
+        }
+    }
+
+    fn store_put(&mut self, caller: Caller, object: ObjectId, metadata: TensorMetadata, data: Bytes) {
+        match Tensor::from_bytes(metadata, data) {
+            Ok(tensor) => {
+                self.settle(object, Ok(Value::Tensor(tensor)));
+                self.answer(caller, Reply::PutObject(PutObjectReply {}), Bytes::new());
+            }
+            Err(error) => {
+                let error = self.here(RemoteError::new(ErrorCode::InvalidArgument, error.to_string()));
+                self.settle(object, Err(error.clone()));
+                self.answer_failed::<PutObjectRequest>(caller, error);
+            }
+        }
+    }
+
+    fn delete(&mut self, caller: Caller, objects: Vec<ObjectId>, mode: DeleteMode) {
+        let mut failures = Vec::new();
+        for object in objects {
+            match self.table.give_up(object, mode) {
+                Ok(waiters) => {
+                    let message = format!("object {object} was deleted before it was ready");
+                    let error = self.here(RemoteError::new(ErrorCode::Cancelled, message));
+                    self.notify(waiters, Err(error));
+                }
+                Err(()) => failures.push(DeleteFailure { object, error: self.not_found(object) }),
+            }
+        }
+        self.answer(caller, Reply::DeleteObjects(DeleteObjectsReply { failures }), Bytes::new());
+    }
+
+    fn cancel(&mut self, caller: Caller) {
+        let error = self.here(RemoteError::new(ErrorCode::Cancelled, "the caller cancelled the call"));
+        let job = self.jobs.iter().find(|(_, job)| job.caller == caller).map(|(id, _)| id);
+        if let Some(job) = job {
+            self.fail(job, error);
+        } else if let Some((object, _)) = self.puts.remove(&(caller.session, caller.call)) {
+            self.settle(object, Err(error.clone()));
+            self.answer_failed::<PutObjectRequest>(caller, error);
+        }
+    }
+
+    /// Everything that a session wanted is given up.
+    pub(crate) fn end_session(&mut self, session: SessionId) {
+        let error = self.here(RemoteError::new(ErrorCode::Cancelled, "the caller's session is over"));
+        let of_session = |(id, job): (JobId, &Job)| (job.caller.session == session).then_some(id);
+        let jobs: Vec<_> = self.jobs.iter().filter_map(of_session).collect();
+        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        let puts = self.puts.extract_if(.., |(of, _), _| *of == session);
+        let puts: Vec<_> = puts.map(|(_, (object, _))| object).collect();
+        puts.into_iter().for_each(|object| self.settle(object, Err(error.clone())));
+        self.look_at_events();
+    }
+
+    /// Everything fails with `error`, now and from now on.
+    pub(crate) fn close(&mut self, error: Error) {
+        let jobs: Vec<_> = self.jobs.iter().map(|(id, _)| id).collect();
+        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        let puts = std::mem::take(&mut self.puts);
+        for ((session, call), _) in puts {
+            self.answer_failed::<PutObjectRequest>(Caller::new(session, call), error.clone());
+        }
+        self.look_at_events();
+        self.table = Table::new(0);
+        self.closed = Some(error);
+    }
+
+    /// Gives up on every job whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let late = |(id, job): (JobId, &Job)| (job.deadline <= now).then_some(id);
+        let jobs: Vec<_> = self.jobs.iter().filter_map(late).collect();
+        let message = "the call was not done by its deadline";
+        let error = self.here(RemoteError::new(ErrorCode::DeadlineExceeded, message));
+        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        self.look_at_events();
+        let late: Vec<_> = self.expected.extract_if(.., |_, until| *until <= now).map(|(id, _)| id).collect();
+        late.into_iter().for_each(|id| self.table.forget_expected(id));
+        let jobs = self.jobs.iter().map(|(_, job)| job.deadline);
+        self.earliest = jobs.chain(self.expected.values().copied()).min();
+    }
+
+    /// An object that another task was asked for has come, or will not.
+    pub(crate) fn fetched(&mut self, object: ObjectId, outcome: Result<Tensor, Error>) {
+        let Some((owner, until)) = self.fetching.remove(&object) else { return };
+        let waits = |(_, job): &(JobId, &Job)| {
+            job.inputs.iter().any(|input| matches!(input, Input::Waiting(id) if *id == object))
+        };
+        let latest = self.jobs.iter().filter(waits).map(|(_, job)| job.deadline).max();
+        // Whoever came later has more time than the one for whom it was asked for.
+        let expired = outcome.as_ref().is_err_and(|error| error.code() == ErrorCode::DeadlineExceeded);
+        if let Some(deadline) = latest.filter(|latest| expired && *latest > until) {
+            return self.want(object, owner, deadline);
+        }
+        self.settle(object, outcome.map(Value::Tensor));
+        self.table.forget(object);
+        self.look_at_events();
+    }
+
+    pub(super) fn want(&mut self, object: ObjectId, owner: TaskIndex, deadline: Instant) {
+        self.fetching.insert(object, (owner, deadline));
+        self.effects.push(Effect::Want(Want { object, owner, deadline }));
+    }
+
+    /// Why an id cannot be given to a new object.
+    pub(super) fn unusable(&self, id: ObjectId) -> Option<Error> {
+        if let Some(error) = &self.closed {
+            return Some(error.clone());
+        }
+        let taken = || RemoteError::new(ErrorCode::AlreadyExists, format!("object {id} exists: use another id"));
+        let invalid = || RemoteError::new(ErrorCode::InvalidArgument, format!("{id} is not an id: numbers begin at 1"));
+        match (id.is_valid(), self.table.is_taken(id)) {
+            (false, _) => Some(self.here(invalid())),
+            (true, true) => Some(self.here(taken())),
+            (true, false) => None,
+        }
+    }
+
+    pub(super) fn reserve(&mut self, id: ObjectId) {
+        self.expected.remove(&id);
+        self.table.reserve(id);
+    }
+
+    pub(super) fn settle(&mut self, id: ObjectId, outcome: Result<Value, Error>) {
+        let waiters = self.table.settle(id, outcome.clone());
+        self.notify(waiters, outcome);
+    }
+
+    pub(super) fn notify(&mut self, waiters: Vec<Waiter>, outcome: Result<Value, Error>) {
+        self.events.extend(waiters.into_iter().map(|waiter| Event::Settled(waiter, outcome.clone())));
+    }
+
+    pub(super) fn know(&mut self, id: ObjectId, metadata: TensorMetadata) {
+        let waiters = self.table.know(id, metadata);
+        self.events.extend(waiters.into_iter().map(Event::Known));
+    }
+
+    pub(super) fn not_found(&self, object: ObjectId) -> RemoteError {
+        let message = format!("there is no object {object} here: it was deleted, or never made on this task");
+        RemoteError::new(ErrorCode::NotFound, message).on_task(&self.task)
+    }
+
+    pub(super) fn here(&self, error: RemoteError) -> Error {
+        error.on_task(&self.task).into()
+    }
+
+    pub(super) fn answer(&mut self, caller: Caller, reply: Reply, payload: Bytes) {
+        let frame = Frame::new(caller.call, Body::Completed(reply)).with_payload(payload);
+        self.effects.push(Effect::Answer(caller.session, frame));
+    }
+
+    pub(super) fn answer_failed<R: Rpc>(&mut self, caller: Caller, error: Error) {
+        let error = Box::new(error.remote().clone().of_call(caller.call));
+        let frame = Frame::new(caller.call, Body::Failed { kind: R::KIND, error });
+        self.effects.push(Effect::Answer(caller.session, frame));
+    }
+
+    pub(super) fn run_job(&mut self, id: JobId) -> Option<&mut RunJob> {
+        match &mut self.jobs.get_mut(id)?.work {
+            Work::Run(run) => Some(run),
+            Work::Fetch => None,
+        }
+    }
+}

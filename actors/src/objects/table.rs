@@ -1,0 +1,198 @@
+//! The objects of one context on one task. Pure.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use remex_protocol::{
+    calls::DeleteMode,
+    ids::ObjectId,
+    tensor::{Tensor, TensorMetadata},
+};
+
+use super::jobs::JobId;
+use crate::Error;
+
+/// What an object is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Data.
+    Tensor(Tensor),
+    /// Nothing but the fact that it is there.
+    Chain,
+}
+
+/// A place in a job's list of inputs that waits for an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    pub(crate) job: JobId,
+    pub(crate) input: u32,
+}
+
+/// Where an object stands (I4): `Pending → Ready | Failed`, and nothing else ever changes.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// Somebody waits for it, nobody has said yet that he will make it.
+    Expected,
+    /// Somebody is making it.
+    Pending,
+    Ready(Value),
+    Failed(Error),
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) state: State,
+    pub(crate) metadata: Option<TensorMetadata>,
+    waiters: Vec<Waiter>,
+    /// Given up while it was pending: a tombstone, hidden from new calls, gone when its producer ends.
+    given_up: bool,
+}
+
+impl Entry {
+    fn new(state: State) -> Self {
+        Self { state, metadata: None, waiters: Vec::new(), given_up: false }
+    }
+}
+
+/// What a lookup found.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    Ready(&'a Value),
+    Failed(&'a Error),
+    /// It is not ready.
+    Wait,
+    /// There is none, or it was given up.
+    Nothing,
+}
+
+/// Objects by id.
+#[derive(Debug)]
+pub(crate) struct Table {
+    // Seeded: the ids come from peers, and they shall not choose what collides.
+    entries: HashMap<ObjectId, Entry, FixedState>,
+}
+
+impl Table {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
+    /// How many objects there are, tombstones among them.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn find(&self, id: ObjectId) -> Found<'_> {
+        match self.entries.get(&id) {
+            None | Some(Entry { given_up: true, .. }) => Found::Nothing,
+            Some(entry) => match &entry.state {
+                State::Expected | State::Pending => Found::Wait,
+                State::Ready(value) => Found::Ready(value),
+                State::Failed(error) => Found::Failed(error),
+            },
+        }
+    }
+
+    /// Whether an id may not be given to a new object: it is in use, or its tombstone stands.
+    pub(crate) fn is_taken(&self, id: ObjectId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| !matches!(entry.state, State::Expected))
+    }
+
+    /// Somebody will make the object. The id is not taken. Says who waits for its metadata.
+    pub(crate) fn reserve(&mut self, id: ObjectId) {
+        self.entries.entry(id).or_insert_with(|| Entry::new(State::Pending)).state = State::Pending;
+    }
+
+    /// Somebody waits for an object that nobody has announced.
+    pub(crate) fn expect(&mut self, id: ObjectId) {
+        self.entries.entry(id).or_insert_with(|| Entry::new(State::Expected));
+    }
+
+    /// Lets a job wait for an object that is there and not ready.
+    pub(crate) fn wait(&mut self, id: ObjectId, waiter: Waiter) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waiters.push(waiter);
+        }
+    }
+
+    /// An object's metadata is known before its value. Says who waits for it; nobody if it was known already.
+    pub(crate) fn know(&mut self, id: ObjectId, metadata: TensorMetadata) -> Vec<Waiter> {
+        match self.entries.get_mut(&id) {
+            Some(entry @ Entry { metadata: None, state: State::Pending, .. }) => {
+                entry.metadata = Some(metadata);
+                entry.waiters.clone()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    pub(crate) fn metadata(&self, id: ObjectId) -> Option<&TensorMetadata> {
+        self.entries.get(&id)?.metadata.as_ref()
+    }
+
+    pub(crate) fn is_pending(&self, id: ObjectId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| matches!(entry.state, State::Pending))
+    }
+
+    /// The producer of a pending object ends. Says who waited; of any other object this changes nothing (I4).
+    pub(crate) fn settle(&mut self, id: ObjectId, outcome: Result<Value, Error>) -> Vec<Waiter> {
+        let Some(entry) = self.entries.get_mut(&id) else { return Vec::new() };
+        if !matches!(entry.state, State::Pending) {
+            return Vec::new();
+        }
+        let waiters = std::mem::take(&mut entry.waiters);
+        if entry.given_up {
+            self.entries.remove(&id);
+            return waiters;
+        }
+        entry.state = match outcome {
+            Ok(value) => {
+                if let Value::Tensor(tensor) = &value {
+                    entry.metadata = Some(tensor.metadata().clone());
+                }
+                State::Ready(value)
+            }
+            Err(error) => State::Failed(error),
+        };
+        waiters
+    }
+
+    /// Stores an object that failed before it was begun. The id is not taken. Says who waited.
+    pub(crate) fn poison(&mut self, id: ObjectId, error: Error) -> Vec<Waiter> {
+        self.reserve(id);
+        self.settle(id, Err(error))
+    }
+
+    /// Gives an object up: it is hidden from new calls. `Err` if there is none; else who is to fail, because he waits
+    /// for what was explicitly deleted while it was pending. Calls that wait for what was only released still get it.
+    pub(crate) fn give_up(&mut self, id: ObjectId, mode: DeleteMode) -> Result<Vec<Waiter>, ()> {
+        let entry = self.entries.get_mut(&id).filter(|entry| !entry.given_up).ok_or(())?;
+        match entry.state {
+            State::Ready(_) | State::Failed(_) => {
+                self.entries.remove(&id);
+                Ok(Vec::new())
+            }
+            // Who waits for something that nobody makes has not named an object.
+            State::Expected => Err(()),
+            State::Pending => {
+                entry.given_up = true;
+                Ok(match mode {
+                    DeleteMode::Release => Vec::new(),
+                    DeleteMode::Delete => std::mem::take(&mut entry.waiters),
+                })
+            }
+        }
+    }
+
+    /// Forgets an object, whatever its state. Says who waited.
+    pub(crate) fn forget(&mut self, id: ObjectId) -> Vec<Waiter> {
+        self.entries.remove(&id).map(|entry| entry.waiters).unwrap_or_default()
+    }
+
+    /// Forgets an object that nobody has announced.
+    pub(crate) fn forget_expected(&mut self, id: ObjectId) {
+        if self.entries.get(&id).is_some_and(|entry| matches!(entry.state, State::Expected)) {
+            self.entries.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The tracker as an actor.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle, WeakRecipient};
+use remex_protocol::{Body, Call, ErrorCode, Frame, RemoteError, calls::CancelRequest, ids::CallId};
+use tokio::time::Instant;
+
+use super::{Cancelled, Expect, Expectation, Lost, Promised, Replies, expectations::Expectations};
+use crate::{
+    Error,
+    client::{Edge, Outgoing},
+    envelope::post,
+};
+
+/// Keeps the promises of the calls in flight to one receiver.
+#[derive(Debug)]
+pub struct PendingResults {
+    /// Whose calls, for messages to people.
+    receiver: String,
+    state: Expectations,
+    /// Gets its tickets back here.
+    edge: Arc<Edge>,
+    /// Tells the receiver to give up. Weak: `RemoteClient` holds this actor.
+    outgoing: Option<WeakRecipient<Outgoing>>,
+    alarm: Option<(Instant, SpawnHandle)>,
+}
+
+impl PendingResults {
+    /// A tracker for calls to `receiver`, whose tickets come from `edge`.
+    pub fn new(receiver: impl Into<String>, edge: Arc<Edge>) -> Self {
+        Self { receiver: receiver.into(), state: Expectations::default(), edge, outgoing: None, alarm: None }
+    }
+
+    /// Sees to it that the alarm rings when the first deadline passes. It may ring too early: then nothing is found.
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let wanted = self.state.earliest().map(Instant::from_std);
+        match (wanted, &self.alarm) {
+            (None, _) => {}
+            (Some(at), Some((armed, _))) if *armed <= at => {}
+            (Some(at), _) => {
+                if let Some((_, handle)) = self.alarm.take() {
+                    ctx.cancel_future(handle);
+                }
+                let handle = ctx.run_later(at.saturating_duration_since(Instant::now()), Self::ring);
+                self.alarm = Some((at, handle));
+            }
+        }
+    }
+
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        self.alarm = None;
+        let receiver = &self.receiver;
+        let expired = self.state.expire(Instant::now().into_std(), |call| {
+            let message = "the call was not done by its deadline: give it more time, or look at what its worker does";
+            RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(receiver).of_call(call).into()
+        });
+        self.tell_receiver(expired);
+        self.set_alarm(ctx);
+    }
+
+    /// The receiver need not go on with these. A cancel has a ticket of its own but promises nothing.
+    fn tell_receiver(&mut self, calls: Vec<CallId>) {
+        let Some(outgoing) = self.outgoing.as_ref().and_then(WeakRecipient::upgrade) else { return };
+        let mut frames = Vec::with_capacity(calls.len());
+        for call in calls {
+            let ticket = self.edge.ticket();
+            let deadline = Instant::now().into_std();
+            self.state.expect(Expectation {
+                call: ticket,
+                deadline,
+                promised: Promised::Nothing,
+                admission: None,
+                holds: Vec::new(),
+            });
+            frames.push(Frame::new(ticket, Body::Call(Call::Cancel(Box::new(CancelRequest { call })))));
+        }
+        if !frames.is_empty() {
+            post(&outgoing, Outgoing(frames));
+        }
+    }
+}
+
+impl Actor for PendingResults {
+    type Context = Context<Self>;
+}
+
+/// Told once, when both actors are there.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Attach(pub WeakRecipient<Outgoing>);
+
+impl Handler<Attach> for PendingResults {
+    type Result = ();
+
+    fn handle(&mut self, Attach(outgoing): Attach, _: &mut Context<Self>) {
+        self.outgoing = Some(outgoing);
+    }
+}
+
+impl Handler<Expect> for PendingResults {
+    type Result = ();
+
+    fn handle(&mut self, Expect(expectations): Expect, ctx: &mut Context<Self>) {
+        for expectation in expectations {
+            self.state.expect(expectation);
+        }
+        self.set_alarm(ctx);
+    }
+}
+
+impl Handler<Cancelled> for PendingResults {
+    type Result = ();
+
+    fn handle(&mut self, Cancelled { call, error }: Cancelled, _: &mut Context<Self>) {
+        if self.state.give_up(call, error) {
+            self.tell_receiver(vec![call]);
+        }
+    }
+}
+
+impl Handler<Replies> for PendingResults {
+    type Result = ();
+
+    fn handle(&mut self, Replies(frames): Replies, _: &mut Context<Self>) {
+        let mut answered = Vec::with_capacity(frames.len());
+        for Frame { call, body, payload, .. } in frames {
+            let answer = match body {
+                Body::Metadata { output, metadata } => {
+                    self.state.metadata(call, output, metadata);
+                    continue;
+                }
+                Body::Completed(reply) => Ok((reply, payload.into_bytes())),
+                Body::Failed { error, .. } => Err(Error::from(error.of_call(call))),
+                other => {
+                    tracing::warn!(receiver = %self.receiver, ?other, "a frame that answers no call");
+                    continue;
+                }
+            };
+            self.state.complete(call, answer);
+            answered.push(call);
+        }
+        self.edge.give_back(answered);
+    }
+}
+
+impl Handler<Lost> for PendingResults {
+    type Result = ();
+
+    fn handle(&mut self, Lost(error): Lost, _: &mut Context<Self>) {
+        let lost = self.state.lose(&error);
+        self.edge.give_back(lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use remex_protocol::handshake::Credits;
+
+    use super::*;
+    use crate::{promise::call_cell, testing::Probe};
+
+    /// I1: at its deadline a call settles, within a millisecond, and the receiver is told.
+    #[actix::test]
+    async fn a_call_that_is_not_answered_expires() {
+        tokio::time::pause();
+        let edge = Edge::new("w", Credits::default());
+        let (probe, outgoing) = Probe::<Outgoing>::start();
+        let pending = PendingResults::new("/job:w/task:0", edge.clone()).start();
+        post(&pending.clone().recipient(), Attach(outgoing.downgrade()));
+        let (writer, cell) = call_cell(0);
+        let call = edge.ticket();
+        let begin = Instant::now();
+        let deadline = (begin + Duration::from_millis(1500)).into_std();
+        let expectation =
+            Expectation { call, deadline, promised: Promised::Call(writer), admission: None, holds: Vec::new() };
+        post(&pending.recipient(), Expect(vec![expectation]));
+        let error = cell.done().await.unwrap_err();
+        assert_eq!((error.code(), error.task()), (ErrorCode::DeadlineExceeded, Some("/job:w/task:0")));
+        let late = begin.elapsed() - Duration::from_millis(1500);
+        assert!(late <= Duration::from_millis(1), "{late:?}");
+        let Outgoing(frames) = probe.next().await;
+        assert!(matches!(&frames[0].body, Body::Call(Call::Cancel(cancel)) if cancel.call == call));
+    }
+
+    /// I1: when the tracker dies its promises fail.
+    #[actix::test]
+    async fn a_dead_tracker_fails_its_promises() {
+        let edge = Edge::new("w", Credits::default());
+        let pending = PendingResults::new("w", edge.clone()).start();
+        let (writer, cell) = call_cell(0);
+        let deadline = (Instant::now() + Duration::from_secs(60)).into_std();
+        let promised = Promised::Call(writer);
+        let expectation = Expectation { call: edge.ticket(), deadline, promised, admission: None, holds: Vec::new() };
+        post(&pending.clone().recipient(), Expect(vec![expectation]));
+        drop(pending);
+        assert_eq!(cell.done().await.unwrap_err().code(), ErrorCode::Internal);
+    }
+}

@@ -1,0 +1,136 @@
+//! A program that is ready to run.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use actix::Recipient;
+use futures_util::future::LocalBoxFuture;
+use remex_protocol::{ErrorCode, signature::Signature, tensor::Tensor};
+
+use super::{Invoke, ProgramCall, ProgramError};
+
+/// A sync program that wants more than its inputs: early outputs, baggage, deadline.
+pub trait Program: Send + Sync + 'static {
+    /// Runs once: reads `call.inputs`, fills `call.outputs`.
+    fn run(&self, call: &mut ProgramCall) -> Result<(), ProgramError>;
+}
+
+type AsyncFn = dyn Fn(ProgramCall) -> LocalBoxFuture<'static, Result<Vec<Tensor>, ProgramError>> + Send + Sync;
+
+/// How a program runs.
+#[derive(Clone)]
+pub enum Body {
+    /// On the arbiter: for what takes less than 50 µs.
+    Inline(Arc<dyn Program>),
+    /// On the compute pool.
+    Pool(Arc<dyn Program>),
+    /// On the arbiter, waiting now and then.
+    Async(Arc<AsyncFn>),
+    /// By a user's actor.
+    Actor(Recipient<Invoke>),
+}
+
+/// A program that is ready to run: what it does, where it runs, and what is known of its inputs and outputs.
+#[derive(Clone)]
+pub struct Executable {
+    pub(crate) body: Body,
+    pub(crate) signature: Option<Arc<Signature>>,
+    pub(crate) outputs: Option<usize>,
+}
+
+/// A program out of a function of tensors. Runs on the compute pool unless it is made [inline](Executable::inline).
+pub fn native<F>(run: F) -> Executable
+where
+    F: Fn(&[Tensor]) -> Result<Vec<Tensor>, ProgramError> + Send + Sync + 'static,
+{
+    struct Function<F>(F);
+    impl<F: Fn(&[Tensor]) -> Result<Vec<Tensor>, ProgramError> + Send + Sync + 'static> Program for Function<F> {
+        fn run(&self, call: &mut ProgramCall) -> Result<(), ProgramError> {
+            let outputs = (self.0)(&call.inputs)?;
+            call.outputs.set_all(outputs)
+        }
+    }
+    native_program(Function(run))
+}
+
+/// A program out of a [`Program`]. Runs on the compute pool unless it is made [inline](Executable::inline).
+pub fn native_program(program: impl Program) -> Executable {
+    Executable::new(Body::Pool(Arc::new(program)))
+}
+
+/// A program out of an async function. It runs on the arbiter, holds no thread while it waits, and is dropped at its
+/// next await when its call is cancelled.
+pub fn native_async<F, R>(run: F) -> Executable
+where
+    F: Fn(ProgramCall) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Vec<Tensor>, ProgramError>> + 'static,
+{
+    Executable::new(Body::Async(Arc::new(move |call| Box::pin(run(call)))))
+}
+
+/// A program that a user's actor runs.
+pub fn native_actor(actor: Recipient<Invoke>) -> Executable {
+    Executable::new(Body::Actor(actor))
+}
+
+impl Executable {
+    fn new(body: Body) -> Self {
+        Self { body, signature: None, outputs: None }
+    }
+
+    /// Runs on the arbiter instead of the pool: for what takes less than 50 µs. What takes longer holds up every other
+    /// call of the task; more than a millisecond is logged. Of async programs and actors this changes nothing.
+    #[must_use]
+    pub fn inline(mut self) -> Self {
+        if let Body::Pool(program) = self.body {
+            self.body = Body::Inline(program);
+        }
+        self
+    }
+
+    /// Says how many outputs there are, so that who registers the program need not.
+    #[must_use]
+    pub fn outputs(mut self, count: usize) -> Self {
+        self.outputs = Some(count);
+        self
+    }
+
+    /// Says what the program takes and gives. Inputs are checked against it before a run; outputs whose dtype and shape
+    /// follow from the inputs have their metadata settled before the run.
+    #[must_use]
+    pub fn signature(mut self, signature: Signature) -> Self {
+        self.outputs = Some(signature.outputs.len());
+        self.signature = Some(Arc::new(signature));
+        self
+    }
+
+    pub(crate) fn is_inline(&self) -> bool {
+        matches!(self.body, Body::Inline(_))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Body::Inline(_) => "inline",
+            Body::Pool(_) => "pool",
+            Body::Async(_) => "async",
+            Body::Actor(_) => "actor",
+        })
+    }
+}
+
+impl fmt::Debug for Executable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executable").field("body", &self.body).field("outputs", &self.outputs).finish_non_exhaustive()
+    }
+}
+
+/// Runs an actor's program.
+pub(crate) async fn invoke(actor: Recipient<Invoke>, call: ProgramCall) -> Result<Vec<Tensor>, ProgramError> {
+    let invoke =
+        Invoke { program: call.program.clone(), inputs: call.inputs, baggage: call.baggage, deadline: call.deadline };
+    actor.send(invoke).await.unwrap_or_else(|error| {
+        let message = format!("the actor that runs {:?} is gone: {error}", call.program);
+        Err(ProgramError::new(ErrorCode::Internal, message))
+    })
+}

@@ -1,0 +1,386 @@
+//! The programs of one context on one task, by name and by what stands for them on each link. Pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use remex_protocol::{
+    ErrorCode, RemoteError,
+    calls::{CompileWhen, RegisterFunctionReply},
+    ids::{CallId, DeviceIndex, ProgramIndex},
+};
+
+use super::{Executable, Source};
+use crate::{Error, Result, objects::Binding, session::SessionId};
+
+/// Most programs of a context on a task.
+pub(crate) const MAX_PROGRAMS: usize = 1024;
+/// Most bytes of all programs of a context on a task, together.
+pub(crate) const MAX_PROGRAM_BYTES: usize = 1 << 30;
+
+/// A registration, as it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration {
+    pub(crate) session: SessionId,
+    pub(crate) call: CallId,
+    pub(crate) index: ProgramIndex,
+    pub(crate) format: String,
+    pub(crate) source: Source,
+    pub(crate) when: CompileWhen,
+    pub(crate) output_devices: Vec<DeviceIndex>,
+    /// Where the outputs go if nobody says otherwise.
+    pub(crate) default_device: DeviceIndex,
+}
+
+/// A registration to answer.
+pub(crate) type Answered = (SessionId, CallId, Result<RegisterFunctionReply>);
+
+/// What is to be compiled.
+#[derive(Debug)]
+pub(crate) struct ToCompile {
+    pub(crate) compilation: u64,
+    pub(crate) format: String,
+    pub(crate) source: Source,
+}
+
+/// What a call finds under an index.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub(crate) name: Arc<str>,
+    pub(crate) binding: Binding,
+    /// The devices of the outputs, where they are known.
+    pub(crate) outputs: Option<Vec<DeviceIndex>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    format: String,
+    source: Source,
+    devices: Vec<DeviceIndex>,
+    default_device: DeviceIndex,
+    state: State,
+    /// How many indexes stand for it.
+    users: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Its bytes are stored; it is compiled at its first call.
+    Stored,
+    Compiling {
+        compilation: u64,
+        waiting: Vec<(SessionId, CallId)>,
+    },
+    Ready(Arc<Executable>),
+}
+
+/// What an index stands for.
+#[derive(Debug)]
+enum Slot {
+    Named(Arc<str>),
+    /// Its registration failed; so do calls that did not wait for the answer.
+    Failed(Error),
+}
+
+/// Programs by name, and by session and index.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    entries: BTreeMap<Arc<str>, Entry>,
+    slots: BTreeMap<(SessionId, ProgramIndex), Slot>,
+    bytes: usize,
+    compilations: u64,
+}
+
+impl Registry {
+    /// Registers a program. `Ok(None)`: it is being compiled, and answered by [`compiled`](Self::compiled). Whatever
+    /// fails leaves nothing behind but the index, which stands for the failure.
+    pub(crate) fn register(
+        &mut self,
+        registration: Registration,
+    ) -> (Option<Result<RegisterFunctionReply>>, Option<ToCompile>) {
+        let slot = (registration.session, registration.index);
+        if self.slots.contains_key(&slot) {
+            let message = format!("{} stands for a program on this link already: choose another index", slot.1);
+            return (Some(Err(Error::new(ErrorCode::AlreadyExists, message))), None);
+        }
+        match self.add(registration) {
+            Ok((name, reply, to_compile)) => {
+                self.slots.insert(slot, Slot::Named(name));
+                (reply.map(Ok), to_compile)
+            }
+            Err(error) => {
+                self.slots.insert(slot, Slot::Failed(error.clone()));
+                (Some(Err(error)), None)
+            }
+        }
+    }
+
+    #[allow(clippy::type_complexity, reason = "one caller, just above")]
+    fn add(&mut self, new: Registration) -> Result<(Arc<str>, Option<RegisterFunctionReply>, Option<ToCompile>)> {
+        if let Some(entry) = self.entries.get_mut(&*new.source.name) {
+            if !entry.is_same(&new) {
+                let message = "the name is taken by another program: unregister it, or use another name";
+                let error = RemoteError::new(ErrorCode::RemoteFunctionAlreadyExists, message);
+                return Err(error.in_program(&new.source.name).into());
+            }
+            entry.users += 1;
+            let reply = match &mut entry.state {
+                State::Compiling { waiting, .. } => {
+                    waiting.push((new.session, new.call));
+                    None
+                }
+                State::Stored | State::Ready(_) => Some(entry.reply()),
+            };
+            return Ok((entry.name.clone(), reply, None));
+        }
+        let size = new.source.bytes.len();
+        if self.entries.len() >= MAX_PROGRAMS || self.bytes.saturating_add(size) > MAX_PROGRAM_BYTES {
+            let message =
+                format!("a context has at most {MAX_PROGRAMS} programs of {MAX_PROGRAM_BYTES} bytes together");
+            return Err(Error::new(ErrorCode::ResourceExhausted, message));
+        }
+        self.bytes += size;
+        let name: Arc<str> = new.source.name.as_str().into();
+        let mut entry = Entry {
+            name: name.clone(),
+            format: new.format,
+            source: new.source,
+            devices: new.output_devices,
+            default_device: new.default_device,
+            state: State::Stored,
+            users: 1,
+        };
+        let to_compile = match new.when {
+            CompileWhen::Now => Some(entry.compile(&mut self.compilations, vec![(new.session, new.call)])),
+            CompileWhen::FirstUse => None,
+        };
+        let reply = to_compile.is_none().then(|| entry.reply());
+        self.entries.insert(name.clone(), entry);
+        Ok((name, reply, to_compile))
+    }
+
+    /// A compilation ended: what its calls are to run, and who is to be answered. After a failure the name is free again.
+    pub(crate) fn compiled(
+        &mut self,
+        compilation: u64,
+        program: Result<Arc<Executable>>,
+    ) -> (Result<Arc<Executable>>, Vec<Answered>) {
+        let is_it = |entry: &&mut Entry| matches!(&entry.state, State::Compiling { compilation: own, .. } if *own == compilation);
+        // It may have been unregistered meanwhile.
+        let Some(entry) = self.entries.values_mut().find(is_it) else { return (program, Vec::new()) };
+        let State::Compiling { waiting, .. } = std::mem::replace(&mut entry.state, State::Stored) else {
+            return (program, Vec::new());
+        };
+        let program = program.and_then(|program| entry.check_outputs(&program).map(|()| program));
+        let answer = match &program {
+            Ok(program) => {
+                entry.state = State::Ready(program.clone());
+                Ok(entry.reply())
+            }
+            Err(error) => {
+                let name = entry.name.clone();
+                self.remove(&name);
+                for slot in self.slots.values_mut() {
+                    if matches!(slot, Slot::Named(own) if *own == name) {
+                        *slot = Slot::Failed(error.clone());
+                    }
+                }
+                Err(error.clone())
+            }
+        };
+        let answers = waiting.into_iter().map(|(session, call)| (session, call, answer.clone()));
+        (program, answers.collect())
+    }
+
+    /// The program that an index stands for; one that was only stored is to be compiled now.
+    pub(crate) fn find(&mut self, session: SessionId, index: ProgramIndex) -> Result<(Bound, Option<ToCompile>)> {
+        let unknown = || {
+            let message = format!("{index} stands for no program on this link: it was never registered, or forgotten");
+            Error::new(ErrorCode::NotFound, message)
+        };
+        let name = match self.slots.get(&(session, index)) {
+            None => return Err(unknown()),
+            Some(Slot::Failed(error)) => return Err(error.clone()),
+            Some(Slot::Named(name)) => name,
+        };
+        let entry = self.entries.get_mut(name).ok_or_else(unknown)?;
+        let to_compile = match &entry.state {
+            State::Stored => Some(entry.compile(&mut self.compilations, Vec::new())),
+            State::Compiling { .. } | State::Ready(_) => None,
+        };
+        Ok((entry.bound(), to_compile))
+    }
+
+    /// Forgets what an index stands for.
+    pub(crate) fn unregister(&mut self, session: SessionId, index: ProgramIndex) -> Result<()> {
+        match self.slots.remove(&(session, index)) {
+            None => {
+                let message = format!("{index} stands for no program on this link");
+                Err(Error::new(ErrorCode::NotFound, message))
+            }
+            Some(Slot::Failed(_)) => Ok(()),
+            Some(Slot::Named(name)) => {
+                self.give_up(&name);
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets everything of a session.
+    pub(crate) fn end_session(&mut self, session: SessionId) {
+        let slots: Vec<_> = self.slots.extract_if(.., |(of, _), _| *of == session).collect();
+        for (_, slot) in slots {
+            if let Slot::Named(name) = slot {
+                self.give_up(&name);
+            }
+        }
+    }
+
+    fn give_up(&mut self, name: &Arc<str>) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.users -= 1;
+            if entry.users == 0 {
+                self.remove(name);
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &Arc<str>) {
+        if let Some(entry) = self.entries.remove(name) {
+            self.bytes -= entry.source.bytes.len();
+        }
+    }
+}
+
+impl Entry {
+    fn is_same(&self, new: &Registration) -> bool {
+        self.format == new.format
+            && self.source.entry == new.source.entry
+            && self.source.bytes == new.source.bytes
+            && self.devices == new.output_devices
+    }
+
+    fn compile(&mut self, compilations: &mut u64, waiting: Vec<(SessionId, CallId)>) -> ToCompile {
+        *compilations += 1;
+        self.state = State::Compiling { compilation: *compilations, waiting };
+        ToCompile { compilation: *compilations, format: self.format.clone(), source: self.source.clone() }
+    }
+
+    fn check_outputs(&self, program: &Executable) -> Result<()> {
+        match program.outputs {
+            Some(count) if !self.devices.is_empty() && count != self.devices.len() => {
+                let devices = self.devices.len();
+                let message = format!("the program has {count} outputs, but devices for {devices} were given");
+                Err(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&self.name).into())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The devices of the outputs, where they are known.
+    fn outputs(&self) -> Option<Vec<DeviceIndex>> {
+        if !self.devices.is_empty() {
+            return Some(self.devices.clone());
+        }
+        match &self.state {
+            State::Ready(program) => program.outputs.map(|count| vec![self.default_device; count]),
+            State::Stored | State::Compiling { .. } => None,
+        }
+    }
+
+    fn reply(&self) -> RegisterFunctionReply {
+        let signature = match &self.state {
+            State::Ready(program) => program.signature.as_deref().cloned(),
+            State::Stored | State::Compiling { .. } => None,
+        };
+        RegisterFunctionReply { signature, output_devices: self.outputs().unwrap_or_default() }
+    }
+
+    fn bound(&self) -> Bound {
+        let binding = match &self.state {
+            State::Ready(program) => Binding::Ready(program.clone()),
+            State::Compiling { compilation, .. } => Binding::Compiling(*compilation),
+            // `find` has just begun to compile it.
+            State::Stored => Binding::Compiling(0),
+        };
+        Bound { name: self.name.clone(), binding, outputs: self.outputs() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::programs::native;
+
+    fn registration(index: u32, name: &str, bytes: &'static [u8]) -> Registration {
+        Registration {
+            session: SessionId(1),
+            call: CallId::new(index, 0),
+            index: ProgramIndex(index),
+            format: "onnx".to_owned(),
+            source: Source { name: name.to_owned(), entry: None, bytes: Bytes::from_static(bytes), golden: None },
+            when: CompileWhen::Now,
+            output_devices: Vec::new(),
+            default_device: DeviceIndex(3),
+        }
+    }
+
+    fn program(outputs: usize) -> Result<Arc<Executable>> {
+        Ok(Arc::new(native(|_| Ok(Vec::new())).outputs(outputs)))
+    }
+
+    #[test]
+    fn the_same_program_may_be_registered_twice_and_another_may_not() {
+        let mut registry = Registry::default();
+        let (answer, to_compile) = registry.register(registration(0, "f", b"x"));
+        assert!(answer.is_none());
+        let (again, none) = registry.register(registration(1, "f", b"x"));
+        assert!(again.is_none() && none.is_none());
+        let (other, none) = registry.register(registration(2, "f", b"y"));
+        assert_eq!(other.unwrap().unwrap_err().code(), ErrorCode::RemoteFunctionAlreadyExists);
+        assert!(none.is_none());
+        let (_, answers) = registry.compiled(to_compile.unwrap().compilation, program(2));
+        assert_eq!(answers.len(), 2);
+        for (_, _, answer) in answers {
+            assert_eq!(answer.unwrap().output_devices, [DeviceIndex(3), DeviceIndex(3)]);
+        }
+    }
+
+    #[test]
+    fn a_failed_compilation_leaves_only_its_failure_behind() {
+        let mut registry = Registry::default();
+        let (_, to_compile) = registry.register(registration(0, "f", b"x"));
+        let (bound, _) = registry.find(SessionId(1), ProgramIndex(0)).unwrap();
+        assert!(matches!(bound.binding, Binding::Compiling(1)));
+        let error = Error::new(ErrorCode::MalformedProgram, "x");
+        assert_eq!(registry.compiled(to_compile.unwrap().compilation, Err(error)).1.len(), 1);
+        assert_eq!(registry.bytes, 0);
+        let error = registry.find(SessionId(1), ProgramIndex(0)).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::MalformedProgram);
+        assert!(registry.register(registration(1, "f", b"other")).1.is_some(), "the name is free");
+    }
+
+    #[test]
+    fn a_stored_program_is_compiled_at_its_first_use() {
+        let mut registry = Registry::default();
+        let at_first_use = Registration { when: CompileWhen::FirstUse, ..registration(0, "f", b"x") };
+        let (answer, none) = registry.register(at_first_use);
+        assert!(answer.unwrap().is_ok() && none.is_none());
+        let (_, first) = registry.find(SessionId(1), ProgramIndex(0)).unwrap();
+        let (_, second) = registry.find(SessionId(1), ProgramIndex(0)).unwrap();
+        assert!(first.is_some() && second.is_none());
+    }
+
+    #[test]
+    fn a_name_is_free_when_its_last_user_is_gone() {
+        let mut registry = Registry::default();
+        registry.register(registration(0, "f", b"x"));
+        registry.register(Registration { session: SessionId(2), ..registration(0, "f", b"x") });
+        registry.unregister(SessionId(1), ProgramIndex(0)).unwrap();
+        assert_eq!(registry.unregister(SessionId(1), ProgramIndex(0)).unwrap_err().code(), ErrorCode::NotFound);
+        assert_eq!(registry.entries.len(), 1);
+        registry.end_session(SessionId(2));
+        assert_eq!((registry.entries.len(), registry.bytes), (0, 0));
+    }
+}

@@ -1,0 +1,185 @@
+//! Bring-up of a context by a single client: who is there, make it everywhere, or nowhere.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use rand::Rng;
+use remex_protocol::{
+    DeviceName, ErrorCode, RemoteError,
+    calls::{CloseContextRequest, ContextMode, CreateContextRequest, GetDevicesRequest, KeepAliveRequest},
+    cluster::{Address, TaskInfo, TaskName},
+    ids::ContextIndex,
+};
+use tokio::time::Instant;
+
+use super::{ContextConfig, Discovered};
+use crate::{
+    Error, Result,
+    client::Receiver,
+    context::{ContextShared, Peer, PeerLink},
+    server::{Directory, directory::own_address},
+};
+
+/// A task may take so long to answer a control call of the bring-up.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
+/// First and longest pause between two attempts to reach a task.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Asks the tasks at these addresses who they are; tries again until `wait` is over.
+pub(super) async fn discover(directory: &Directory, addresses: &[Address], wait: Duration) -> Result<Vec<Discovered>> {
+    let deadline = Instant::now() + wait;
+    let found = addresses.iter().map(|address| async move {
+        let receiver = directory.receiver(None, address)?;
+        get_devices(&receiver, deadline).await
+    });
+    let found: Vec<Discovered> = join_all(found).await.into_iter().collect::<Result<_>>()?;
+    let mut names: BTreeMap<&TaskName, &Address> = BTreeMap::new();
+    for task in &found {
+        if let Some(other) = names.insert(&task.task, &task.address) {
+            let message =
+                format!("{} answers at {other} and at {}: give each task its own --index", task.task, task.address);
+            return Err(Error::new(ErrorCode::AlreadyExists, message));
+        }
+    }
+    Ok(found)
+}
+
+async fn get_devices(receiver: &Receiver, deadline: Instant) -> Result<Discovered> {
+    let mut pause = BACKOFF.0;
+    loop {
+        let error = match ask_devices(receiver).await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        let again = matches!(error.code(), ErrorCode::RpcUnavailable | ErrorCode::Unavailable);
+        if !again || Instant::now() + pause >= deadline {
+            return Err(error);
+        }
+        // Half of the pause at random, so that many clients do not knock together.
+        tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+}
+
+async fn ask_devices(receiver: &Receiver) -> Result<Discovered> {
+    receiver.connect().await?;
+    let (reply, _) = receiver.call(GetDevicesRequest {}, Bytes::new(), CONTROL_TIMEOUT).await?;
+    Ok(Discovered {
+        address: receiver.address.clone(),
+        task: reply.task,
+        incarnation: reply.incarnation,
+        devices: reply.devices,
+    })
+}
+
+/// Finds all tasks of a cluster and makes the tables of a context that spans them and this task. Nothing is made on a
+/// task yet.
+pub(super) async fn tables(
+    directory: &Directory,
+    own: TaskInfo,
+    own_devices: &[DeviceName],
+    config: &ContextConfig,
+    id: remex_protocol::ids::ContextId,
+    prefix: remex_protocol::ids::ObjectPrefix,
+) -> Result<ContextShared> {
+    let deadline = Instant::now() + config.wait;
+    let others = config.cluster.tasks().iter().filter(|task| task.name != own.name);
+    let found = others.map(|task| async move {
+        let Some(address) = &task.address else { return Ok((task.clone(), None, Vec::new())) };
+        let receiver = directory.receiver(Some(&task.name), address)?;
+        let found =
+            get_devices(&receiver, deadline).await.map_err(|error| error.map(|error| error.on_task(&task.name)))?;
+        if found.task != task.name {
+            let message = format!("{} was expected at {address}, but {} answered", task.name, found.task);
+            return Err(Error::new(ErrorCode::TaskNotFound, message));
+        }
+        Ok((task.clone(), Some(receiver), found.devices))
+    });
+    let mut peers = Vec::new();
+    let mut devices = Vec::new();
+    for found in join_all(found).await {
+        let (info, receiver, its_devices) = found?;
+        devices.extend(its_devices);
+        peers.push(Peer::new(info, receiver.map(link).transpose()?));
+    }
+    devices.extend_from_slice(own_devices);
+    let receiver = directory.receiver(Some(&own.name), &own_address())?;
+    peers.push(Peer::new(own, Some(link(receiver)?)));
+    ContextShared::new(id, prefix, peers, devices, config.default_deadline)
+}
+
+fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {
+    let index = receiver.indexes.take()?;
+    Ok(PeerLink { receiver, index, ready_chain: Default::default() })
+}
+
+/// Makes a context on all its tasks, this one first: there it exists already and is only joined. If one fails, it is
+/// closed again on the others.
+pub(super) async fn create(shared: &Arc<ContextShared>, own: &TaskName, idle_timeout: Duration) -> Result<()> {
+    let tasks: Vec<_> = shared.tasks().cloned().collect();
+    let created = shared.peers.iter().filter_map(|peer| peer.link.as_ref().map(|link| (peer, link)));
+    let created = created.map(|(peer, link)| {
+        let mode = if peer.info.name == *own { ContextMode::Join } else { ContextMode::Create };
+        let is_own = mode == ContextMode::Join;
+        let request = CreateContextRequest {
+            index: link.index,
+            context: shared.id,
+            mode,
+            prefix: shared.prefix,
+            tasks: if is_own { Vec::new() } else { tasks.clone() },
+            devices: if is_own { Vec::new() } else { shared.devices.clone() },
+            idle_timeout_ms: idle_timeout.as_millis() as u64,
+        };
+        async move {
+            let at = format!("{} at {}", peer.info.name, link.receiver.address);
+            let reply = link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await.map_err(|error| {
+                let message = format!("the context could not be made on {at}: {}", error.message());
+                error.map(|error| RemoteError { message, ..error }.on_task(&peer.info.name))
+            })?;
+            let _ = link.ready_chain.set(reply.0.ready_chain);
+            Ok(())
+        }
+    });
+    let failed = join_all(created).await.into_iter().find_map(Result::err);
+    match failed {
+        None => Ok(()),
+        Some(error) => {
+            close(shared).await;
+            Err(error)
+        }
+    }
+}
+
+/// An unreachable task is reported, not awaited longer than this.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Closes a context on all its tasks; gives the errors of those where that failed.
+pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
+    let closed = shared.peers.iter().filter_map(|peer| peer.link.as_ref().map(|link| (peer, link)));
+    let closed = closed.map(|(peer, link)| async move {
+        let created = link.ready_chain.get().is_some() && peer.lost.get().is_none();
+        let result = if created { close_on(&link.receiver, link.index).await } else { Ok(()) };
+        link.receiver.indexes.give_back(link.index);
+        result.map_err(|error| error.map(|error| error.on_task(&peer.info.name)))
+    });
+    join_all(closed).await.into_iter().filter_map(Result::err).collect()
+}
+
+async fn close_on(receiver: &Receiver, context: ContextIndex) -> Result<()> {
+    receiver.call(CloseContextRequest { context }, Bytes::new(), CLOSE_TIMEOUT).await.map(|_| ())
+}
+
+/// Tells all tasks that the context is wanted, at half the idle time-out, for as long as it is open.
+pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, idle_timeout: Duration) {
+    loop {
+        tokio::time::sleep(idle_timeout / 2).await;
+        let Some(shared) = shared.upgrade().filter(|shared| shared.closed.get().is_none()) else { return };
+        let links = shared.peers.iter().filter(|peer| peer.lost.get().is_none()).filter_map(|peer| peer.link.as_ref());
+        let told = links
+            .map(|link| link.receiver.call(KeepAliveRequest { context: link.index }, Bytes::new(), CONTROL_TIMEOUT));
+        for error in join_all(told).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(context = %shared.id, %error, "keep-alive failed");
+        }
+    }
+}

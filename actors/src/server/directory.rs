@@ -1,0 +1,121 @@
+//! The receivers of a server: one `RemoteClient` and one `PendingResults` for each address.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
+
+use actix::Actor;
+use remex_protocol::{
+    ErrorCode, RemoteError,
+    cluster::{Address, TaskName},
+    handshake::Credits,
+};
+
+use crate::{
+    Error, Result,
+    client::{Edge, Hangup, Indexes, Receiver, RemoteClient, Route},
+    envelope::post,
+    fabric::{Connection, Fabric},
+    link::Identity,
+    pending::{Attach, PendingResults},
+};
+
+/// Makes receivers and keeps them. Clones share them; all on one arbiter.
+#[derive(Clone, Debug)]
+pub struct Directory(Rc<Inner>);
+
+struct Inner {
+    who: Identity,
+    fabrics: BTreeMap<String, Arc<dyn Fabric>>,
+    credits: Credits,
+    /// Addresses that a peer may make this task dial.
+    allowed: BTreeSet<Address>,
+    /// Makes a connection to this task itself.
+    own: Rc<dyn Fn() -> Connection>,
+    receivers: RefCell<BTreeMap<Address, Arc<Receiver>>>,
+}
+
+/// The address under which a task reaches itself.
+pub(crate) fn own_address() -> Address {
+    "own:task".parse().expect("it is an address")
+}
+
+impl Directory {
+    pub(crate) fn new(
+        who: Identity,
+        fabrics: impl IntoIterator<Item = Arc<dyn Fabric>>,
+        credits: Credits,
+        allowed: BTreeSet<Address>,
+        own: Rc<dyn Fn() -> Connection>,
+    ) -> Self {
+        let fabrics = fabrics.into_iter().map(|fabric| (fabric.scheme().to_owned(), fabric)).collect();
+        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, receivers: RefCell::default() }))
+    }
+
+    /// The fabric that understands an address.
+    pub(crate) fn fabric(&self, address: &Address) -> Result<Arc<dyn Fabric>> {
+        self.0.fabrics.get(address.scheme()).cloned().ok_or_else(|| {
+            let known: Vec<_> = self.0.fabrics.keys().map(String::as_str).collect();
+            let message = format!("no fabric understands {address}: this task has {}", known.join(", "));
+            Error::new(ErrorCode::InvalidArgument, message)
+        })
+    }
+
+    /// Whether a peer may make this task dial an address.
+    pub(crate) fn may_dial(&self, address: &Address, trust_local: bool) -> Result<()> {
+        if self.0.allowed.contains(address) || (trust_local && address.is_local()) {
+            return Ok(());
+        }
+        let message =
+            format!("this task may not dial {address} because a peer says so: allow that peer (--allow-peer)");
+        Err(RemoteError::new(ErrorCode::PermissionDenied, message).on_task(&self.0.who.task).into())
+    }
+
+    /// The receiver at an address; made if there is none. `expected` is its name, if it is known.
+    pub fn receiver(&self, expected: Option<&TaskName>, address: &Address) -> Result<Arc<Receiver>> {
+        if let Some(receiver) = self.0.receivers.borrow().get(address) {
+            return Ok(receiver.clone());
+        }
+        let route = if *address == own_address() {
+            Route::Own(self.0.own.clone())
+        } else {
+            Route::Fabric(self.fabric(address)?)
+        };
+        let name = expected.map_or_else(|| address.to_string(), TaskName::to_string);
+        let edge = Edge::new(name.clone(), self.0.credits);
+        let pending = PendingResults::new(name, edge.clone()).start();
+        let (replies, lost) = (pending.clone().recipient(), pending.clone().recipient());
+        let client =
+            RemoteClient::new(self.0.who.clone(), expected.cloned(), address.clone(), route, replies, lost).start();
+        post(&pending.clone().recipient(), Attach(client.clone().recipient().downgrade()));
+        let receiver = Arc::new(Receiver {
+            address: address.clone(),
+            edge,
+            expect: pending.clone().recipient(),
+            cancel: pending.recipient(),
+            outgoing: client.clone().recipient(),
+            connect: client.clone().recipient(),
+            subscribe: client.clone().recipient(),
+            hangup: client.recipient(),
+            indexes: Indexes::default(),
+        });
+        self.0.receivers.borrow_mut().insert(address.clone(), receiver.clone());
+        Ok(receiver)
+    }
+
+    /// Ends all links.
+    pub(crate) fn hang_up(&self) {
+        for receiver in std::mem::take(&mut *self.0.receivers.borrow_mut()).into_values() {
+            post(&receiver.hangup, Hangup);
+        }
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("who", &self.who).field("fabrics", &self.fabrics).finish_non_exhaustive()
+    }
+}

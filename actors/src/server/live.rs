@@ -1,0 +1,100 @@
+//! A context that lives on this task, and how its actors are started.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use actix::{Actor, Addr, AsyncContext, Recipient};
+use rand::Rng;
+use remex_protocol::{
+    ErrorCode,
+    ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
+};
+use tokio::time::Instant;
+
+use super::Server;
+use crate::{
+    Error, Result,
+    context::{self, ContextShared, DistributedContext, Parts, Serving},
+    executor::{Abort, Compile, Run},
+    objects::{Neighbours, ObjectManager},
+    session::Opened,
+};
+
+/// The ways to whatever runs programs.
+#[derive(Clone, Debug)]
+pub struct ExecutorRecipients {
+    /// Runs programs.
+    pub run: Recipient<Run>,
+    /// Stops runs.
+    pub abort: Recipient<Abort>,
+    /// Compiles programs.
+    pub compile: Recipient<Compile>,
+}
+
+/// Makes the object manager of a context. Given: the context, the chain that is to be ready, and whom it works with.
+pub type ObjectManagerFactory = Rc<dyn Fn(ContextId, ObjectId, Neighbours) -> context::Objects>;
+
+/// What a server holds of a context.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) shared: Arc<ContextShared>,
+    pub(super) addr: Addr<DistributedContext>,
+    pub(super) objects: context::Objects,
+    pub(super) used: Rc<Cell<Instant>>,
+    pub(super) ready_chain: ObjectId,
+}
+
+impl Server {
+    /// Starts the two actors of a context.
+    pub(super) fn start_context(&self, shared: Arc<ContextShared>, own: TaskIndex, trust_local: bool) -> Result<Live> {
+        let owners: Vec<_> = (0..shared.devices.len()).filter_map(|i| shared.owner(DeviceIndex(i as u16))).collect();
+        let ready_chain =
+            ObjectId { prefix: ObjectPrefix(rand::rng().random()), local: 1, device: shared.first_device(own)? };
+        let used = Rc::new(Cell::new(Instant::now()));
+        let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len());
+        let executor = self.executor.clone();
+        let (directory, compilers, made) = (self.directory.clone(), self.compilers.clone(), shared.clone());
+        let (factory, counter) = (self.object_manager.clone(), used.clone());
+        let mut objects = None;
+        let addr = DistributedContext::create(|ctx| {
+            let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
+            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted });
+            objects = Some(manager.clone());
+            let compile = executor.compile;
+            let used = counter;
+            DistributedContext::new(Parts {
+                shared: made,
+                serving,
+                directory,
+                trust_local,
+                objects: manager,
+                compile,
+                compilers,
+                used,
+            })
+        });
+        let objects = objects.ok_or_else(|| Error::new(ErrorCode::Internal, "the context did not start"))?;
+        Ok(Live { shared, addr, objects, used, ready_chain })
+    }
+}
+
+impl Live {
+    pub(super) fn open(&self, id: ContextId, is_creator: bool) -> Opened {
+        Opened { id, calls: self.addr.clone().recipient(), ended: self.addr.clone().recipient(), is_creator }
+    }
+}
+
+/// The object manager that is taken unless the application gives another.
+pub(super) fn default_object_manager(task: String) -> ObjectManagerFactory {
+    Rc::new(move |context, ready_chain, neighbours| {
+        let manager = ObjectManager::new(task.clone(), context.0, rand::rng().random(), neighbours);
+        let addr = manager.with_ready_chain(ready_chain).start();
+        context::Objects {
+            resolve: addr.clone().recipient(),
+            bound: addr.clone().recipient(),
+            fetched: addr.clone().recipient(),
+            ended: addr.clone().recipient(),
+            close: addr.clone().recipient(),
+            inspect: addr.recipient(),
+        }
+    })
+}

@@ -1,0 +1,29 @@
+//! One task: who it is, its contexts, its sessions, its receivers.
+//!
+//! ```text
+//!  Session ──Control──▶ Server ──starts, closes──▶ DistributedContext, ObjectManager   (one each per context)
+//!                         │
+//!                         └─Directory──▶ RemoteClient, PendingResults                  (one each per receiver)
+//! ```
+//!
+//! # Invariants
+//! - A context is made on every task or on none.
+//! - A context that a session made lives no longer than the session, and no longer than its idle time-out without a sign
+//!   of life.
+
+mod actor;
+mod bring_up;
+mod contexts;
+mod directory;
+mod live;
+mod messages;
+mod start;
+
+pub use actor::Server;
+pub use contexts::MAX_CONTEXTS;
+pub use directory::Directory;
+pub use live::{ExecutorRecipients, ObjectManagerFactory};
+pub use messages::{
+    CloseEverywhere, ContextConfig, CreateContext, Created, Discover, Discovered, Inspect, ServerStats, Stop,
+};
+pub use start::{ServerConfig, Started, start};

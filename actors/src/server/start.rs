@@ -1,0 +1,182 @@
+//! Starting a server: fabric by fabric, actor by actor.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use actix::{Actor, Addr, Recipient};
+use remex_protocol::{DeviceName, cluster::Address, handshake::Credits};
+
+use super::{
+    Directory, ExecutorRecipients, ObjectManagerFactory, Server, actor::Accepted, contexts::Contexts,
+    live::default_object_manager,
+};
+use crate::{
+    Result,
+    envelope::post,
+    executor::{Executor, ExecutorConfig},
+    fabric::{Connection, Fabric, Listener, direct},
+    link::{self, Identity},
+    programs::Compilers,
+    session::{Control, Ended, Session, SessionId, Shut},
+};
+
+/// What a server is made of.
+pub struct ServerConfig {
+    /// Who it is.
+    pub who: Identity,
+    /// Its devices, in order; each is a lane of the executor.
+    pub devices: Vec<DeviceName>,
+    /// How programs run.
+    pub executor: ExecutorConfig,
+    /// Where it listens; a server that does not listen receives no calls.
+    pub listen: Option<Address>,
+    /// The fabrics that it can use.
+    pub fabrics: Vec<Arc<dyn Fabric>>,
+    /// Its compilers.
+    pub compilers: Compilers,
+    /// How much a caller may have in flight to it, and it to others.
+    pub credits: Credits,
+    /// Addresses that a peer may make it dial.
+    pub allowed: BTreeSet<Address>,
+    /// Runs programs instead of the built-in executor.
+    pub custom_executor: Option<ExecutorRecipients>,
+    /// Makes object managers instead of the built-in ones.
+    pub custom_object_manager: Option<ObjectManagerFactory>,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// The actor.
+    pub server: Addr<Server>,
+    /// Where it listens really.
+    pub address: Option<Address>,
+}
+
+/// Starts a server on the calling arbiter.
+pub async fn start(config: ServerConfig) -> Result<Started> {
+    let ServerConfig { who, devices, executor, listen, fabrics, compilers, credits, allowed, .. } = config;
+    let executor = config.custom_executor.unwrap_or_else(|| {
+        let executor = Executor::new(&executor).start();
+        let (run, abort) = (executor.clone().recipient(), executor.clone().recipient());
+        ExecutorRecipients { run, abort, compile: executor.recipient() }
+    });
+    let acceptor: Rc<std::cell::OnceCell<Acceptor>> = Rc::default();
+    let own = acceptor.clone();
+    let connect = move || {
+        let (here, there) = direct::pair();
+        if let Some(acceptor) = own.get() {
+            acceptor.accept(there);
+        }
+        here
+    };
+    let directory = Directory::new(who.clone(), fabrics, credits, allowed, Rc::new(connect));
+    let listener = match &listen {
+        None => None,
+        Some(address) => {
+            let fabric = directory.fabric(address)?;
+            let listening = fabric.listen(address).await;
+            Some(
+                listening
+                    .map_err(|error| crate::Error::new(remex_protocol::ErrorCode::Unavailable, error.to_string()))?,
+            )
+        }
+    };
+    let address = listener.as_ref().map(|listener| listener.address().clone());
+    let object_manager = config.custom_object_manager.unwrap_or_else(|| default_object_manager(who.task.to_string()));
+    let server = Server {
+        who: who.clone(),
+        address: address.clone(),
+        devices,
+        directory,
+        compilers,
+        executor,
+        object_manager,
+        contexts: Contexts::default(),
+        sessions: BTreeMap::new(),
+        draining: false,
+    };
+    let server = server.start();
+    let made = Acceptor {
+        who,
+        credits,
+        control: server.clone().recipient(),
+        ended: server.clone().recipient(),
+        accepted: server.clone().recipient(),
+        last: Arc::new(AtomicU64::new(0)),
+    };
+    if let Some(listener) = listener {
+        actix::spawn(accept(listener, made.clone()));
+    }
+    let _ = acceptor.set(made);
+    Ok(Started { server, address })
+}
+
+/// Turns connections into sessions.
+#[derive(Clone, Debug)]
+struct Acceptor {
+    who: Identity,
+    credits: Credits,
+    control: Recipient<Control>,
+    ended: Recipient<Ended>,
+    accepted: Recipient<Accepted>,
+    last: Arc<AtomicU64>,
+}
+
+impl Acceptor {
+    /// Greets who dialled and starts the session; does not wait for it.
+    fn accept(&self, mut connection: Connection) {
+        let this = self.clone();
+        actix::spawn(async move {
+            let peer = connection.peer.clone();
+            let hello = match link::greet(&mut connection, &this.who, this.credits).await {
+                Ok(hello) => hello,
+                Err(error) => return tracing::info!(%peer, %error, "a connection was refused"),
+            };
+            let id = SessionId(this.last.fetch_add(1, Ordering::Relaxed) + 1);
+            tracing::debug!(session = %id, task = %hello.task, %peer, "session begun");
+            let session = Session::new(id, hello.task, hello.epoch, connection, this.control, this.ended).start();
+            post(&this.accepted, Accepted(id, session.recipient::<Shut>()));
+        });
+    }
+}
+
+/// Accepts until the server is gone.
+async fn accept(mut listener: Box<dyn Listener>, acceptor: Acceptor) {
+    loop {
+        let connection = tokio::select! {
+            biased;
+            () = gone(&acceptor.control) => return,
+            connection = listener.accept() => connection,
+        };
+        match connection {
+            Ok(connection) => acceptor.accept(connection),
+            Err(error) => {
+                // Out of descriptors, say: others will be closed meanwhile.
+                tracing::warn!(address = %listener.address(), %error, "a connection could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Waits until an actor has stopped.
+async fn gone(control: &Recipient<Control>) {
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(200));
+    while control.connected() {
+        ticks.tick().await;
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig").field("who", &self.who).field("listen", &self.listen).finish_non_exhaustive()
+    }
+}

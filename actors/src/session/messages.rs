@@ -1,0 +1,142 @@
+//! What a `Session` is told and what it tells.
+
+use std::{fmt, time::Instant};
+
+use actix::{Message, Recipient};
+use bytes::Bytes;
+use remex_protocol::{
+    Call, Frame, Payload,
+    cluster::TaskName,
+    ids::{CallId, ContextIndex},
+};
+
+/// Names an accepted connection among those of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
+// From object managers and contexts.
+
+/// Frames to send to the caller, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Answers(pub Vec<Frame>);
+
+// To contexts.
+
+/// What one read of the link gave for one context, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Calls {
+    /// The session.
+    pub session: SessionId,
+    /// Who is answered.
+    pub answers: Recipient<Answers>,
+    /// When the calls came.
+    pub at: Instant,
+    /// What came.
+    pub calls: Vec<Incoming>,
+}
+
+/// Something that came for a context.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A call.
+    Call {
+        /// Its name.
+        call: CallId,
+        /// What is asked.
+        body: Call,
+        /// The bytes beside it; perhaps only announced.
+        payload: Payload,
+    },
+    /// The payload of an earlier call, whole.
+    Payload {
+        /// The call.
+        call: CallId,
+        /// Its bytes.
+        data: Bytes,
+    },
+    /// The caller gives up on a call.
+    Cancel {
+        /// The call.
+        call: CallId,
+    },
+}
+
+// To the server.
+
+/// A call that concerns the server. The session handles nothing more until it is answered with [`Controlled`], so that
+/// what follows finds what this made.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Control {
+    /// The session.
+    pub session: SessionId,
+    /// Who calls.
+    pub peer: TaskName,
+    /// Whether the caller is on this machine.
+    pub is_local: bool,
+    /// The call.
+    pub call: CallId,
+    /// What is asked.
+    pub body: Call,
+    /// The context that the call's index stands for, where there is one.
+    pub context: Option<Opened>,
+    /// Gets the answer.
+    pub answer: Recipient<Controlled>,
+}
+
+/// The answer to a [`Control`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Controlled {
+    /// What the caller is told.
+    pub frame: Frame,
+    /// What it means for the session.
+    pub change: Change,
+}
+
+/// What an answered call means for the session.
+#[derive(Debug)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// From now on the index stands for a context.
+    Opened(ContextIndex, Opened),
+    /// From now on the index stands for nothing.
+    Closed(ContextIndex),
+}
+
+/// A context that a session may use.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Which.
+    pub id: remex_protocol::ids::ContextId,
+    /// Takes calls.
+    pub calls: Recipient<Calls>,
+    /// Is told when the session is over.
+    pub ended: Recipient<crate::objects::SessionEnded>,
+    /// Whether the session made it: then it lives no longer than the session.
+    pub is_creator: bool,
+}
+
+/// A session is over, with the contexts that it made.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ended {
+    /// Which.
+    pub session: SessionId,
+}
+
+// From the server.
+
+/// End the connection when all answers are written.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shut;

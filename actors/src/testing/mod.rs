@@ -1,0 +1,10 @@
+//! What tests of one actor need.
+
+mod probe;
+
+pub use probe::Probe;
+
+/// Some instant, for state that is told the time.
+pub fn instant() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}
