@@ -1,3 +1,5 @@
-//! Tests of the whole: one binary, so that everything is linked once.
+//! Clusters, calls, the built program and the tree: one binary, linked once.
 
+mod calls;
+mod support;
 mod tidy;

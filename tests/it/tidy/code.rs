@@ -9,11 +9,7 @@ pub(super) fn blank(text: &str) -> String {
     let mut at = 0;
     while at < chars.len() {
         let length = hidden(&chars[at..]);
-        code.extend(
-            chars[at..at + length]
-                .iter()
-                .map(|&c| if c == '\n' { '\n' } else { ' ' }),
-        );
+        code.extend(chars[at..at + length].iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
         at += length;
         if length == 0 {
             code.push(chars[at]);
@@ -26,9 +22,7 @@ pub(super) fn blank(text: &str) -> String {
 /// The length of the comment, string or character that `rest` begins with; 0 if it begins with code.
 fn hidden(rest: &[char]) -> usize {
     let end_of = |from: usize, end: &[char]| {
-        let found = rest
-            .get(from..)
-            .and_then(|tail| tail.windows(end.len()).position(|window| window == end));
+        let found = rest.get(from..).and_then(|tail| tail.windows(end.len()).position(|window| window == end));
         found.map_or(rest.len(), |at| from + at + end.len())
     };
     match rest {
@@ -39,11 +33,7 @@ fn hidden(rest: &[char]) -> usize {
             let hashes = rest[1..].iter().take_while(|&&c| c == '#').count();
             let end: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
             // Without the quote it is a raw identifier.
-            if rest.get(1 + hashes) == Some(&'"') {
-                end_of(2 + hashes, &end)
-            } else {
-                0
-            }
+            if rest.get(1 + hashes) == Some(&'"') { end_of(2 + hashes, &end) } else { 0 }
         }
         ['\'', '\\', _, ..] => end_of(3, &['\'']),
         ['\'', _, '\'', ..] => 3,
@@ -110,27 +100,16 @@ pub(super) fn tests(file: &File) -> Vec<Test> {
     let marked = (0..code.len()).filter(|&at| is_test_attribute(code[at]));
     marked
         .map(|at| {
-            let first = (0..at)
-                .rev()
-                .take_while(|&above| heads(text[above]))
-                .last()
-                .unwrap_or(at);
-            let doc = text[first..]
-                .iter()
-                .take_while(|line| heads(line))
-                .find_map(|line| line.strip_prefix("///"));
-            Test {
-                line: at + 1,
-                doc: doc.map(|doc| doc.trim().into()),
-            }
+            let first = (0..at).rev().take_while(|&above| heads(text[above])).last().unwrap_or(at);
+            let doc = text[first..].iter().take_while(|line| heads(line)).find_map(|line| line.strip_prefix("///"));
+            Test { line: at + 1, doc: doc.map(|doc| doc.trim().into()) }
         })
         .collect()
 }
 
 fn is_test_attribute(line: &str) -> bool {
     let path = line.strip_prefix("#[").and_then(|rest| rest.split(['(', ']']).next());
-    path.and_then(|path| path.rsplit("::").next())
-        .is_some_and(|last| last.trim() == "test")
+    path.and_then(|path| path.rsplit("::").next()).is_some_and(|last| last.trim() == "test")
 }
 
 /// The code that is built for tests only; the rest is blanked.
@@ -143,11 +122,7 @@ pub(super) fn test_code(file: &File) -> String {
     {
         return file.code.clone();
     }
-    let mut code: Vec<u8> = file
-        .code
-        .bytes()
-        .map(|byte| if byte == b'\n' { b'\n' } else { b' ' })
-        .collect();
+    let mut code: Vec<u8> = file.code.bytes().map(|byte| if byte == b'\n' { b'\n' } else { b' ' }).collect();
     for (at, _) in file.code.match_indices("#[cfg(test)]") {
         let end = at + item_length(&file.code[at..]);
         code[at..end].copy_from_slice(&file.code.as_bytes()[at..end]);
@@ -186,10 +161,7 @@ fn only_code_is_left() {
 
 #[test]
 fn a_word_is_not_found_inside_a_longer_one() {
-    assert_eq!(
-        places("tokio my_tokio tokios tokio::x", "tokio").collect::<Vec<_>>(),
-        [0, 22]
-    );
+    assert_eq!(places("tokio my_tokio tokios tokio::x", "tokio").collect::<Vec<_>>(), [0, 22]);
 }
 
 #[test]
@@ -207,19 +179,6 @@ fn code_for_tests_ends_with_its_item() {
         "fn a() {}\n#[cfg(test)]\nmod t {\n  fn é() { b(\"}\") }\n}\nfn c() {}\n#[cfg(test)]\nmod u;\nfn d() {}\n";
     let code = test_code(&File::new("src/a.rs", text));
     let lines: Vec<_> = code.lines().map(str::trim).collect();
-    assert_eq!(
-        lines,
-        [
-            "",
-            "#[cfg(test)]",
-            "mod t {",
-            "fn é() { b(   ) }",
-            "}",
-            "",
-            "#[cfg(test)]",
-            "mod u;",
-            ""
-        ]
-    );
+    assert_eq!(lines, ["", "#[cfg(test)]", "mod t {", "fn é() { b(   ) }", "}", "", "#[cfg(test)]", "mod u;", ""]);
     assert_eq!(test_code(&File::new("tests/it/a.rs", "fn a() {}")), "fn a() {}");
 }

@@ -31,15 +31,7 @@ const PURE: [&str; 15] = [
 ];
 
 /// What code without actors, input and output, or a clock does not say.
-const IMPURE: [&str; 7] = [
-    "actix",
-    "tokio",
-    "mio",
-    "Instant::now",
-    "SystemTime::now",
-    ".elapsed()",
-    "std::fs",
-];
+const IMPURE: [&str; 7] = ["actix", "tokio", "mio", "Instant::now", "SystemTime::now", ".elapsed()", "std::fs"];
 
 fn protocol_dependencies(file: &File, faults: &mut Faults) {
     if file.path != "protocol/Cargo.toml" {
@@ -60,16 +52,9 @@ fn protocol_dependencies(file: &File, faults: &mut Faults) {
             || line.split(['.', '=', ' ']).next().unwrap_or_default(),
             |header| header.rsplit('.').next().unwrap_or_default(),
         );
-        let package = line
-            .split_once("package")
-            .and_then(|(_, rest)| rest.split('"').nth(1))
-            .unwrap_or_default();
+        let package = line.split_once("package").and_then(|(_, rest)| rest.split('"').nth(1)).unwrap_or_default();
         for name in [key, package] {
-            let first = name
-                .trim_matches(['"', '\''])
-                .split(['-', '_'])
-                .next()
-                .unwrap_or_default();
+            let first = name.trim_matches(['"', '\'']).split(['-', '_']).next().unwrap_or_default();
             if NOT_IN_PROTOCOL.contains(&first) {
                 let what = format!(
                     "`{name}`: protocol knows no actors, no sockets and no clock; move what needs it to actors"
@@ -81,11 +66,7 @@ fn protocol_dependencies(file: &File, faults: &mut Faults) {
 }
 
 fn is_pure(path: &str) -> bool {
-    let stem = path
-        .rsplit('/')
-        .next()
-        .and_then(|name| name.strip_suffix(".rs"))
-        .unwrap_or_default();
+    let stem = path.rsplit('/').next().and_then(|name| name.strip_suffix(".rs")).unwrap_or_default();
     let stem = stem.strip_suffix("_test").unwrap_or(stem);
     path.starts_with("protocol/src/") || (path.starts_with("actors/src/") && PURE.contains(&stem))
 }
@@ -101,10 +82,7 @@ fn purity(file: &File, faults: &mut Faults) {
 
 fn biased_select(file: &File, faults: &mut Faults) {
     for at in places(&file.code, "select!") {
-        let body = file.code[at + "select!".len()..]
-            .trim_start()
-            .trim_start_matches(['{', '(', '['])
-            .trim_start();
+        let body = file.code[at + "select!".len()..].trim_start().trim_start_matches(['{', '(', '[']).trim_start();
         if !body.starts_with("biased;") {
             let what = "begin this `select!` with `biased;`: a random branch makes a run that cannot be repeated";
             faults.add(&file.path, line_of(&file.code, at), what);
@@ -116,25 +94,13 @@ fn biased_select(file: &File, faults: &mut Faults) {
 fn protocol_depends_on_no_actors_sockets_or_clock() {
     let check = |text: &str, lines: &[&str]| {
         let found = tree::faults_of(protocol_dependencies, "protocol/Cargo.toml", text);
-        let found: Vec<_> = found
-            .iter()
-            .map(|fault| fault.split(':').nth(1).unwrap_or_default())
-            .collect();
+        let found: Vec<_> = found.iter().map(|fault| fault.split(':').nth(1).unwrap_or_default()).collect();
         assert_eq!(found, lines, "{text}");
     };
     check("[package]\ntokio = 1\n[dependencies]\nbytes = \"1\" # not tokio\n", &[]);
-    check(
-        "[dependencies]\ntokio.workspace = true\nactix-rt = \"2\"\n",
-        &["2", "3"],
-    );
-    check(
-        "[dev-dependencies]\nt = { package = \"tokio-util\", version = \"1\" }\n",
-        &["2"],
-    );
-    check(
-        "[target.'cfg(unix)'.dependencies]\nmio = \"1\"\n[features]\nmio = []\n",
-        &["2"],
-    );
+    check("[dependencies]\ntokio.workspace = true\nactix-rt = \"2\"\n", &["2", "3"]);
+    check("[dev-dependencies]\nt = { package = \"tokio-util\", version = \"1\" }\n", &["2"]);
+    check("[target.'cfg(unix)'.dependencies]\nmio = \"1\"\n[features]\nmio = []\n", &["2"]);
     check("[build-dependencies.async-trait]\nversion = \"1\"\n", &["1"]);
     check("[dependencies]\nremex-actors.workspace = true\n", &["2"]);
     tree::check(protocol_dependencies);
@@ -145,18 +111,10 @@ fn state_files_know_no_actors_and_no_clock() {
     let check = |path: &str, text: &str, count: usize| {
         assert_eq!(tree::faults_of(purity, path, text).len(), count, "{path}: {text}");
     };
-    check(
-        "actors/src/objects/table.rs",
-        "use tokio::time::Instant;\nlet now = Instant::now();",
-        2,
-    );
+    check("actors/src/objects/table.rs", "use tokio::time::Instant;\nlet now = Instant::now();", 2);
     check("actors/src/objects/table_test.rs", "use actix::prelude::*;", 1);
     check("protocol/src/tensor/npy.rs", "std::fs::read(path)", 1);
-    check(
-        "actors/src/objects/table.rs",
-        "//! Knows no tokio.\nfn f(now: Instant) {}",
-        0,
-    );
+    check("actors/src/objects/table.rs", "//! Knows no tokio.\nfn f(now: Instant) {}", 0);
     check("actors/src/objects/actor.rs", "use tokio::time::Instant;", 0);
     check("src/cli/devices.rs", "use tokio::time::Instant;", 0);
     tree::check(purity);

@@ -54,11 +54,7 @@ fn foreign_paths(file: &File, faults: &mut Faults) {
 }
 
 fn top_level(name: &str, is_folder: bool, faults: &mut Faults) {
-    let known = if is_folder {
-        TOP_FOLDERS.contains(&name)
-    } else {
-        TOP_FILES.contains(&name)
-    };
+    let known = if is_folder { TOP_FOLDERS.contains(&name) } else { TOP_FILES.contains(&name) };
     if !known && !name.starts_with('.') {
         let kind = if is_folder { "folder" } else { "file" };
         let what = format!("no {kind} of this name belongs at the top level: move it into one of {TOP_FOLDERS:?}");
@@ -112,12 +108,7 @@ fn a_stranger_at_the_top_level_is_seen() {
     for (name, is_folder) in [("util", true), ("notes.md", false), ("README.md", true), ("src", false)] {
         assert_eq!(faults(name, is_folder), 1, "{name}");
     }
-    for (name, is_folder) in [
-        ("src", true),
-        ("README.md", false),
-        (".ci", true),
-        (".gitignore", false),
-    ] {
+    for (name, is_folder) in [("src", true), ("README.md", false), (".ci", true), (".gitignore", false)] {
         assert_eq!(faults(name, is_folder), 0, "{name}");
     }
 }

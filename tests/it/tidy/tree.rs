@@ -15,16 +15,8 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn new(path: &str, text: &str) -> Self {
-        let code = if path.ends_with(".rs") {
-            code::blank(text)
-        } else {
-            String::new()
-        };
-        Self {
-            path: path.into(),
-            text: text.into(),
-            code,
-        }
+        let code = if path.ends_with(".rs") { code::blank(text) } else { String::new() };
+        Self { path: path.into(), text: text.into(), code }
     }
 
     pub(super) fn is_rust(&self) -> bool {
@@ -42,12 +34,7 @@ impl Faults {
     }
 
     pub(super) fn assert_none(self) {
-        assert!(
-            self.0.is_empty(),
-            "{} to mend:\n  {}\n",
-            self.0.len(),
-            self.0.join("\n  ")
-        );
+        assert!(self.0.is_empty(), "{} to mend:\n  {}\n", self.0.len(), self.0.join("\n  "));
     }
 }
 
@@ -77,11 +64,7 @@ pub(super) fn files() -> Vec<File> {
     let mut files = Vec::new();
     walk(top(), "", &mut files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(
-        files.iter().any(|file| file.path == "src/lib.rs"),
-        "no src/lib.rs under {}",
-        top().display()
-    );
+    assert!(files.iter().any(|file| file.path == "src/lib.rs"), "no src/lib.rs under {}", top().display());
     files
 }
 

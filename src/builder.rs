@@ -1,0 +1,282 @@
+//! Makes a server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+use rand::Rng;
+use remex_actors::{
+    executor::ExecutorConfig,
+    fabric::{Fabric, Tcp, Unix},
+    link::Identity,
+    programs::{Compiler, Compilers, Executable, NativePrograms},
+    server::{ExecutorRecipients, ObjectManagerFactory, ServerConfig, start},
+};
+use remex_protocol::{
+    DeviceName, ErrorCode,
+    cluster::{Address, TaskName},
+    handshake::Credits,
+    ids::Incarnation,
+};
+
+use crate::{Error, Result, ServerHandle};
+
+/// A task's server, to be started.
+///
+/// ```
+/// # use remex::prelude::*;
+/// # #[actix_rt::main]
+/// # async fn main() -> remex::Result<()> {
+/// let server = Server::builder().task("/job:worker/task:0").listen("tcp://127.0.0.1:0").start().await?;
+/// println!("listening on {}", server.address().unwrap());
+/// # server.stop().await
+/// # }
+/// ```
+#[must_use = "a builder does nothing until it is started"]
+pub struct ServerBuilder {
+    task: Option<String>,
+    listen: Option<String>,
+    device_kinds: Vec<(String, Option<NonZeroUsize>)>,
+    threads: Option<NonZeroUsize>,
+    on_arbiter: bool,
+    fabrics: Vec<Arc<dyn Fabric>>,
+    programs: BTreeMap<String, Executable>,
+    compilers: Vec<Arc<dyn Compiler>>,
+    credits: Credits,
+    allowed: Vec<String>,
+    executor: Option<ExecutorRecipients>,
+    object_manager: Option<ObjectManagerFactory>,
+}
+
+/// Where a server is made: `Server::builder()`.
+#[derive(Clone, Copy, Debug)]
+pub struct Server;
+
+impl Server {
+    /// A server with the defaults: a client's random name, no address, one device, TCP and Unix sockets.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
+            task: None,
+            listen: None,
+            device_kinds: Vec::new(),
+            threads: None,
+            on_arbiter: false,
+            fabrics: vec![Arc::new(Tcp::new()), Arc::new(Unix::new())],
+            programs: BTreeMap::new(),
+            compilers: default_compilers(),
+            credits: Credits::default(),
+            allowed: Vec::new(),
+            executor: None,
+            object_manager: None,
+        }
+    }
+}
+
+fn default_compilers() -> Vec<Arc<dyn Compiler>> {
+    #[cfg(feature = "onnx")]
+    return vec![Arc::new(remex_actors::programs::OnnxCompiler::default())];
+    #[cfg(not(feature = "onnx"))]
+    return Vec::new();
+}
+
+impl ServerBuilder {
+    /// Its name: `/job:worker/task:0`. Default: `/job:client/task:N` with a random N of 2³¹ and more, which no worker has.
+    pub fn task(mut self, name: impl Into<String>) -> Self {
+        self.task = Some(name.into());
+        self
+    }
+
+    /// Where it listens: `tcp://HOST:PORT` (port 0: any free one) or `unix:PATH`. Default: nowhere; it can call and
+    /// cannot be called.
+    ///
+    /// Whoever can reach the address can run programs here: bind to loopback, or to a network that you trust.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = Some(address.into());
+        self
+    }
+
+    /// Adds a device of this kind (`CPU`), on which so many programs run at one time (default: the pool's threads).
+    /// Without any there is one, `CPU`.
+    pub fn device(mut self, kind: impl Into<String>, limit: Option<NonZeroUsize>) -> Self {
+        self.device_kinds.push((kind.into(), limit));
+        self
+    }
+
+    /// How many programs the compute pool runs at one time. Default: the machine's cores. More overlaps programs that
+    /// wait, fewer leaves cores to others.
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Runs pool programs on the arbiter: everything on one thread, for tests.
+    pub fn run_on_arbiter(mut self) -> Self {
+        self.on_arbiter = true;
+        self
+    }
+
+    /// Adds a fabric; it takes the place of one with the same scheme.
+    pub fn fabric(mut self, fabric: Arc<dyn Fabric>) -> Self {
+        self.fabrics.push(fabric);
+        self
+    }
+
+    /// Adds a native program, to be registered by clients under its name.
+    pub fn program(mut self, name: impl Into<String>, program: Executable) -> Self {
+        self.programs.insert(name.into(), program);
+        self
+    }
+
+    /// Adds a compiler for programs of a format; it takes the place of one for the same format.
+    pub fn compiler(mut self, compiler: impl Compiler) -> Self {
+        self.compilers.push(Arc::new(compiler));
+        self
+    }
+
+    /// How much a caller may have in flight to this task, and this task to another: calls, and bytes of their payloads.
+    /// Default 4,096 calls and 64 MiB.
+    pub fn credits(mut self, credits: Credits) -> Self {
+        self.credits = credits;
+        self
+    }
+
+    /// Lets this task dial an address because a client says that an input lives there. Addresses on this machine need no
+    /// leave when the client is on it too.
+    pub fn allow_peer(mut self, address: impl Into<String>) -> Self {
+        self.allowed.push(address.into());
+        self
+    }
+
+    /// Runs programs with something else than the built-in executor.
+    pub fn executor(mut self, executor: ExecutorRecipients) -> Self {
+        self.executor = Some(executor);
+        self
+    }
+
+    /// Keeps objects with something else than the built-in manager.
+    pub fn object_manager(mut self, factory: ObjectManagerFactory) -> Self {
+        self.object_manager = Some(factory);
+        self
+    }
+
+    /// Starts it on the calling arbiter. Needs an actix `System`; see [`start_threaded`](Self::start_threaded) for
+    /// programs without one.
+    pub async fn start(self) -> Result<ServerHandle> {
+        if actix::System::try_current().is_none() {
+            let message = "there is no actix System on this thread: start the server in one, or call start_threaded()";
+            return Err(Error::new(ErrorCode::FailedPrecondition, message));
+        }
+        let config = self.config()?;
+        let who = config.who.clone();
+        let started = start(config).await?;
+        Ok(ServerHandle::new(who, started, None))
+    }
+
+    /// Starts it on a thread of its own, with an actix `System` of its own: for programs that have none. The thread ends
+    /// when the server is stopped.
+    pub async fn start_threaded(self) -> Result<ServerHandle> {
+        if self.object_manager.is_some() {
+            let message = "an own object manager lives on one arbiter: use start()";
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        let (say, hear) = tokio::sync::oneshot::channel();
+        // The configuration is made on the new thread: parts of it belong to an arbiter.
+        let plan = Plan::of(self)?;
+        let thread = std::thread::Builder::new().name("remex".to_owned()).spawn(move || {
+            actix::System::new().block_on(async move {
+                let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+                let (who, config) = plan.config();
+                match start(config).await {
+                    Ok(started) => {
+                        let _ = say.send(Ok((who, started, stop)));
+                        let _ = stopped.await;
+                    }
+                    Err(error) => drop(say.send(Err(error))),
+                }
+            });
+        });
+        thread
+            .map_err(|error| Error::new(ErrorCode::ResourceExhausted, format!("no thread for the server: {error}")))?;
+        let gone = |_| Error::new(ErrorCode::Internal, "the server's thread ended before it had started");
+        let (who, started, stop) = hear.await.map_err(gone)??;
+        Ok(ServerHandle::new(who, started, Some(stop)))
+    }
+
+    fn config(self) -> Result<ServerConfig> {
+        let object_manager = self.object_manager.clone();
+        let (_, config) = Plan::of(self)?.config();
+        Ok(ServerConfig { custom_object_manager: object_manager, ..config })
+    }
+}
+
+/// A checked configuration that may go to another thread.
+struct Plan {
+    who: Identity,
+    devices: Vec<DeviceName>,
+    executor: ExecutorConfig,
+    listen: Option<Address>,
+    fabrics: Vec<Arc<dyn Fabric>>,
+    compilers: Compilers,
+    credits: Credits,
+    allowed: BTreeSet<Address>,
+    custom_executor: Option<ExecutorRecipients>,
+}
+
+impl Plan {
+    fn of(builder: ServerBuilder) -> Result<Self> {
+        let invalid = |error: &dyn fmt::Display| Error::new(ErrorCode::InvalidArgument, error.to_string());
+        let name = builder
+            .task
+            .unwrap_or_else(|| format!("/job:client/task:{}", rand::rng().random_range((1u32 << 31)..=u32::MAX)));
+        let task: TaskName = name.parse().map_err(|error| invalid(&error))?;
+        let address = |text: &String| text.parse::<Address>().map_err(|error| invalid(&error));
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = builder.threads.unwrap_or(cores).get();
+        let kinds = if builder.device_kinds.is_empty() { vec![("CPU".to_owned(), None)] } else { builder.device_kinds };
+        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut devices = Vec::new();
+        for (kind, _) in &kinds {
+            let count = counts.entry(kind).or_default();
+            devices.push(DeviceName::new(task.clone(), kind, *count).map_err(|error| invalid(&error))?);
+            *count += 1;
+        }
+        let lanes = kinds.iter().map(|(_, limit)| limit.map_or(threads, NonZeroUsize::get)).collect();
+        let native: Arc<dyn Compiler> = Arc::new(NativePrograms(builder.programs));
+        Ok(Self {
+            who: Identity { task, incarnation: Incarnation(rand::rng().random()) },
+            devices,
+            executor: ExecutorConfig { lanes, threads, on_arbiter: builder.on_arbiter },
+            listen: builder.listen.as_ref().map(address).transpose()?,
+            fabrics: builder.fabrics,
+            compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
+            credits: builder.credits,
+            allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
+            custom_executor: builder.executor,
+        })
+    }
+
+    fn config(self) -> (Identity, ServerConfig) {
+        let config = ServerConfig {
+            who: self.who.clone(),
+            devices: self.devices,
+            executor: self.executor,
+            listen: self.listen,
+            fabrics: self.fabrics,
+            compilers: self.compilers,
+            credits: self.credits,
+            allowed: self.allowed,
+            custom_executor: self.custom_executor,
+            custom_object_manager: None,
+        };
+        (self.who, config)
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("task", &self.task).field("listen", &self.listen).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,3 @@
+//! One file a call, as clients see it.
+
+mod remote_execute;
