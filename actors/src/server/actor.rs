@@ -1,6 +1,6 @@
 //! The server as an actor.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Recipient, ResponseActFuture,
@@ -13,22 +13,22 @@ use remex_protocol::{
         CloseContextReply, ContextMode, CreateContextReply, CreateContextRequest, GetDevicesReply, KeepAliveReply,
     },
     cluster::Address,
-    ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
+    ids::{ContextId, ObjectPrefix, TaskIndex},
 };
 use tokio::time::Instant;
 
 use super::{
-    CloseEverywhere, ContextConfig, CreateContext, Created, Directory, Discover, Discovered, Inspect, ServerStats,
-    Stop, bring_up,
+    CloseEverywhere, ContextConfig, CreateContext, Created, Directory, Discover, Discovered, ExecutorRecipients,
+    Inspect, ObjectManagerFactory, ServerStats, Stop, bring_up,
     contexts::{Contexts, check_tables},
+    live::Live,
 };
 use crate::{
     Error, Result,
-    context::{self, CloseContext, ContextShared, DistributedContext, Parts, Peer, Refuse, Serving},
+    context::{self, CloseContext, ContextShared, DistributedContext, Peer, Refuse},
     envelope::{ask, post},
-    executor::{Abort, Compile, Run},
     link::Identity,
-    objects::{self, Neighbours, ObjectManager},
+    objects,
     programs::Compilers,
     session::{Change, Control, Controlled, Ended, Opened, SessionId, Shut},
 };
