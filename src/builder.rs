@@ -7,11 +7,13 @@ use std::{
     sync::Arc,
 };
 
+use actix::Recipient;
 use rand::Rng;
 use remex_actors::{
     executor::ExecutorConfig,
     fabric::{Fabric, Tcp, Unix},
     link::Identity,
+    observe::{Observed, Observers},
     programs::{Compiler, Compilers, Executable, NativePrograms},
     server::{ExecutorRecipients, ObjectManagerFactory, ServerConfig, start},
 };
@@ -47,6 +49,7 @@ pub struct ServerBuilder {
     compilers: Vec<Arc<dyn Compiler>>,
     credits: Credits,
     allowed: Vec<String>,
+    observers: Vec<Recipient<Observed>>,
     executor: Option<ExecutorRecipients>,
     object_manager: Option<ObjectManagerFactory>,
 }
@@ -69,6 +72,7 @@ impl Server {
             compilers: default_compilers(),
             credits: Credits::default(),
             allowed: Vec::new(),
+            observers: Vec::new(),
             executor: None,
             object_manager: None,
         }
@@ -150,6 +154,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Lets an actor watch: calls that leave, what comes back, links that come and go. It costs a message a batch; what the
+    /// actor does not take in time waits in its mailbox.
+    pub fn observer(mut self, observer: Recipient<Observed>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
     /// Runs programs with something else than the built-in executor.
     pub fn executor(mut self, executor: ExecutorRecipients) -> Self {
         self.executor = Some(executor);
@@ -222,6 +233,7 @@ struct Plan {
     compilers: Compilers,
     credits: Credits,
     allowed: BTreeSet<Address>,
+    observers: Observers,
     custom_executor: Option<ExecutorRecipients>,
 }
 
@@ -254,6 +266,7 @@ impl Plan {
             compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
             credits: builder.credits,
             allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
+            observers: Observers::new(builder.observers),
             custom_executor: builder.executor,
         })
     }
@@ -268,6 +281,7 @@ impl Plan {
             compilers: self.compilers,
             credits: self.credits,
             allowed: self.allowed,
+            observers: self.observers,
             custom_executor: self.custom_executor,
             custom_object_manager: None,
         };

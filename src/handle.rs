@@ -7,7 +7,7 @@ use std::{
 
 use actix::{Addr, Recipient};
 use remex_actors::{
-    context::{ContextShared, DistributedContext, RegisterFunction, RemoteExecute},
+    context::{ContextShared, DistributedContext, RegisterFunction, Registering, RemoteExecute},
     envelope::ask,
     handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteExecuteSpec},
     link::Identity,
@@ -139,6 +139,11 @@ impl ContextHandle {
     /// Registers a program on a task and waits until it is compiled there.
     pub async fn register(&self, task: &str, function: RegisterFunction) -> Result<ProgramHandle> {
         self.0.shared.register(&parse(task)?, function).await
+    }
+
+    /// Registers a program on a task and does not wait until it is compiled: calls may follow at once.
+    pub async fn begin_register(&self, task: &str, function: RegisterFunction) -> Result<Registering> {
+        self.0.shared.begin_register(&parse(task)?, function).await
     }
 
     /// Forgets a program: calls that were made before run, later ones fail with `NotFound`.

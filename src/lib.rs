@@ -11,8 +11,9 @@ pub use handle::{ContextHandle, ServerHandle};
 pub use remex_actors as actors;
 pub use remex_actors::{
     Error, Result,
-    context::{DistributedContext, ObjectInput, RegisterFunction, RemoteExecute},
+    context::{DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute},
     handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteExecuteSpec, RemoteTensor, TensorHandle},
+    observe::{Event, Observed, What},
     programs::{
         Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native, native_actor,
         native_async, native_program,

@@ -27,6 +27,7 @@ pub mod fabric;
 pub mod handles;
 pub mod link;
 pub mod objects;
+pub mod observe;
 pub mod pending;
 pub mod programs;
 pub mod promise;

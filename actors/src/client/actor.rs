@@ -9,6 +9,7 @@ use remex_protocol::{
     Body, Effect, ErrorCode, Frame, RemoteError,
     cluster::{Address, TaskName},
     handshake::Welcome,
+    ids::CallId,
 };
 
 use super::{Connect, Hangup, LinkEvent, LinkUp, Outgoing, Subscribe};
@@ -17,6 +18,7 @@ use crate::{
     envelope::post,
     fabric::{Connection, Fabric, FabricError},
     link::{self, Arrived, Identity, Link, LinkLost, Refusal},
+    observe::{Event, Observers, What},
     pending::{Lost, Replies},
     promise::{Writer, promise},
 };
@@ -53,6 +55,7 @@ pub struct RemoteClient {
     replies: Recipient<Replies>,
     lost: Recipient<Lost>,
     watchers: Vec<Recipient<LinkEvent>>,
+    observers: Observers,
     /// Counts the connections.
     epoch: u64,
     state: State,
@@ -77,9 +80,22 @@ impl RemoteClient {
         route: Route,
         replies: Recipient<Replies>,
         lost: Recipient<Lost>,
+        observers: Observers,
     ) -> Self {
         let (watchers, callers) = (Vec::new(), Vec::new());
-        Self { who, expected, address, route, replies, lost, watchers, epoch: 0, state: State::Idle, callers }
+        Self {
+            who,
+            expected,
+            address,
+            route,
+            replies,
+            lost,
+            watchers,
+            observers,
+            epoch: 0,
+            state: State::Idle,
+            callers,
+        }
     }
 
     fn dial(&mut self, waiting: Vec<Frame>, ctx: &mut Context<Self>) {
@@ -179,6 +195,14 @@ impl RemoteClient {
     }
 
     fn tell(&mut self, event: &LinkEvent) {
+        if !self.observers.is_empty() {
+            let what = match event {
+                LinkEvent::Up(_) => What::LinkUp,
+                LinkEvent::Down { error, .. } => What::LinkDown(error.clone()),
+            };
+            let (task, at) = (self.peer().into(), tokio::time::Instant::now());
+            self.observers.tell(vec![Event { task, at, call: CallId::default(), name: "", what }]);
+        }
         self.watchers.retain(Recipient::connected);
         self.watchers.iter().for_each(|watcher| post(watcher, event.clone()));
     }

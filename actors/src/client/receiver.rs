@@ -80,6 +80,7 @@ impl Receiver {
             &self.expect,
             Expect(vec![Expectation {
                 call,
+                name: R::NAME,
                 deadline: (Instant::now() + timeout).into_std(),
                 promised: Promised::Answer(writer),
                 admission: None,

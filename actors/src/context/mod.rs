@@ -26,7 +26,7 @@ pub(crate) use actor::Parts;
 pub use actor::{DistributedContext, Objects};
 pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};
-pub use register::RegisterFunction;
+pub use register::{RegisterFunction, Registering};
 pub(crate) use serving::Serving;
 pub use shared::{ContextShared, DEFAULT_DEADLINE};
 pub(crate) use shared::{Peer, PeerLink};

@@ -38,7 +38,8 @@ pub(super) fn send(shared: &Arc<ContextShared>) {
             Queued::Call(call) => {
                 let QueuedCall { to, call, body, payload, deadline, promised, admission, holds } = *call;
                 let batch = &mut batches[to.position()];
-                batch.expect.push(Expectation { call, deadline, promised, admission, holds });
+                let name = body.name();
+                batch.expect.push(Expectation { call, name, deadline, promised, admission, holds });
                 batch.frames.push(Frame::new(call, Body::Call(body)).with_payload(payload));
             }
         }
@@ -70,6 +71,7 @@ fn release(shared: &ContextShared, task: TaskIndex, batch: &mut Batch) {
             DeleteObjectsRequest { context: link.index, objects: objects.to_vec(), mode: DeleteMode::Release };
         batch.expect.push(Expectation {
             call,
+            name: "DeleteObjects",
             deadline: tokio::time::Instant::now().into_std(),
             promised: Promised::Nothing,
             admission: None,

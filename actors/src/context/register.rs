@@ -4,17 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use remex_protocol::{
-    DeviceName, ErrorCode,
+    DeviceName, ErrorCode, Reply,
     calls::{CompileWhen, Golden as WireGolden, RegisterFunctionRequest, UnregisterFunctionRequest},
     cluster::TaskName,
     tensor::Tensor,
 };
+use tokio::time::Instant;
 
 use super::ContextShared;
 use crate::{
     Error, Result,
     handles::{ProgramHandle, RemoteExecuteSpec},
     programs::Golden,
+    promise::Promise,
 };
 
 /// A program to register on a task.
@@ -88,9 +90,35 @@ impl RegisterFunction {
     }
 }
 
+/// A registration that is under way.
+#[derive(Clone, Debug)]
+pub struct Registering {
+    /// The program; calls of it wait on the task until it is compiled, and fail if it cannot be.
+    pub program: ProgramHandle,
+    answer: Promise<(Reply, Bytes)>,
+}
+
+impl Registering {
+    /// Waits until the program is compiled.
+    pub async fn done(&self) -> Result<()> {
+        self.answer.get().await.map(|_| ())
+    }
+}
+
 impl ContextShared {
     /// Registers a program on a task and waits until it is compiled there.
     pub async fn register(self: &Arc<Self>, task: &TaskName, function: RegisterFunction) -> Result<ProgramHandle> {
+        let Registering { program, answer } = self.begin_register(task, function).await?;
+        let (reply, _) = answer.get().await?;
+        if let Reply::RegisterFunction(reply) = reply {
+            program.registered(reply);
+        }
+        Ok(program)
+    }
+
+    /// Registers a program on a task and does not wait: calls may follow at once, behind the registration on the link.
+    /// Say where the outputs go, or give each call a spec; one that differs from what the program has fails the call.
+    pub async fn begin_register(self: &Arc<Self>, task: &TaskName, function: RegisterFunction) -> Result<Registering> {
         let task = self.task_index(task)?;
         let link = self.link(task)?;
         let (program, index) = (function.bytes.len() as u64, self.peers[task.position()].next_program());
@@ -118,10 +146,13 @@ impl ContextShared {
             golden,
         };
         let payload = payload(function.bytes, function.golden);
-        let handle = ProgramHandle::new(self.clone(), task, index, function.name.into());
-        let (reply, _) = self.ask(task, request, payload, function.limit, vec![]).await?;
-        handle.registered(reply);
-        Ok(handle)
+        let program = ProgramHandle::new(self.clone(), task, index, function.name.into());
+        if !request.output_devices.is_empty() {
+            program.set_outputs(request.output_devices.clone());
+        }
+        let deadline = Instant::now() + function.limit.unwrap_or(self.default_deadline);
+        let (_, answer) = self.begin(task, request, payload, deadline, vec![]).await?;
+        Ok(Registering { program, answer })
     }
 
     /// Forgets a program: calls that were made before run, later ones fail with `NotFound`.

@@ -70,8 +70,9 @@ impl Serving {
     }
 
     /// Looks at a batch, in order.
-    pub(crate) fn serve(&mut self, Calls { session, at, calls, answers }: Calls) -> Served {
-        self.answers.entry(session).or_insert(answers);
+    pub(crate) fn serve(&mut self, mut batch: Calls) -> Served {
+        let (session, at, calls) = (batch.session, batch.at, std::mem::take(&mut batch.calls));
+        self.answers.entry(session).or_insert_with(|| batch.answers.clone());
         let mut served = Served::default();
         served.steps.reserve(calls.len());
         for incoming in calls {

@@ -292,7 +292,7 @@ impl ContextShared {
         R::reply(reply).map(|reply| (reply, data)).ok_or_else(wrong)
     }
 
-    async fn begin<R: Rpc>(
+    pub(crate) async fn begin<R: Rpc>(
         self: &Arc<Self>,
         to: TaskIndex,
         request: R,

@@ -11,25 +11,27 @@ use crate::{
     Error,
     client::{Edge, Outgoing},
     envelope::post,
+    observe::{Event, Observers, What},
 };
 
 /// Keeps the promises of the calls in flight to one receiver.
 #[derive(Debug)]
 pub struct PendingResults {
     /// Whose calls, for messages to people.
-    receiver: String,
+    receiver: Arc<str>,
     state: Expectations,
     /// Gets its tickets back here.
     edge: Arc<Edge>,
     /// Tells the receiver to give up. Weak: `RemoteClient` holds this actor.
     outgoing: Option<WeakRecipient<Outgoing>>,
+    observers: Observers,
     alarm: Option<(Instant, SpawnHandle)>,
 }
 
 impl PendingResults {
     /// A tracker for calls to `receiver`, whose tickets come from `edge`.
-    pub fn new(receiver: impl Into<String>, edge: Arc<Edge>) -> Self {
-        Self { receiver: receiver.into(), state: Expectations::default(), edge, outgoing: None, alarm: None }
+    pub fn new(receiver: &str, edge: Arc<Edge>, observers: Observers) -> Self {
+        Self { receiver: receiver.into(), observers, state: Expectations::default(), edge, outgoing: None, alarm: None }
     }
 
     /// Sees to it that the alarm rings when the first deadline passes. It may ring too early: then nothing is found.
@@ -50,13 +52,23 @@ impl PendingResults {
 
     fn ring(&mut self, ctx: &mut Context<Self>) {
         self.alarm = None;
-        let receiver = &self.receiver;
-        let expired = self.state.expire(Instant::now().into_std(), |call| {
-            let message = "the call was not done by its deadline: give it more time, or look at what its worker does";
-            RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(receiver).of_call(call).into()
-        });
+        let message = "the call was not done by its deadline: give it more time, or look at what its worker does";
+        let error = RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(&self.receiver);
+        let expired = self.state.expire(Instant::now().into_std(), |call| error.clone().of_call(call).into());
+        self.observe(expired.iter().copied(), &What::Failed(error.into()));
         self.tell_receiver(expired);
         self.set_alarm(ctx);
+    }
+
+    /// Something happened to calls, for those who watch.
+    fn event(&self, call: CallId, what: What) -> Event {
+        Event { task: self.receiver.clone(), at: Instant::now(), call, name: self.state.name(call), what }
+    }
+
+    fn observe(&self, calls: impl IntoIterator<Item = CallId>, what: &What) {
+        if !self.observers.is_empty() {
+            self.observers.tell(calls.into_iter().map(|call| self.event(call, what.clone())).collect());
+        }
     }
 
     /// The receiver need not go on with these. A cancel has a ticket of its own but promises nothing.
@@ -68,6 +80,7 @@ impl PendingResults {
             let deadline = Instant::now().into_std();
             self.state.expect(Expectation {
                 call: ticket,
+                name: "Cancel",
                 deadline,
                 promised: Promised::Nothing,
                 admission: None,
@@ -102,9 +115,15 @@ impl Handler<Expect> for PendingResults {
     type Result = ();
 
     fn handle(&mut self, Expect(expectations): Expect, ctx: &mut Context<Self>) {
+        let calls: Vec<_> = if self.observers.is_empty() {
+            Vec::new()
+        } else {
+            expectations.iter().map(|expectation| expectation.call).collect()
+        };
         for expectation in expectations {
             self.state.expect(expectation);
         }
+        self.observe(calls, &What::Sent);
         self.set_alarm(ctx);
     }
 }
@@ -113,7 +132,9 @@ impl Handler<Cancelled> for PendingResults {
     type Result = ();
 
     fn handle(&mut self, Cancelled { call, error }: Cancelled, _: &mut Context<Self>) {
+        let what = What::Failed(error.clone());
         if self.state.give_up(call, error) {
+            self.observe([call], &what);
             self.tell_receiver(vec![call]);
         }
     }
@@ -124,9 +145,14 @@ impl Handler<Replies> for PendingResults {
 
     fn handle(&mut self, Replies(frames): Replies, _: &mut Context<Self>) {
         let mut answered = Vec::with_capacity(frames.len());
+        let mut events = Vec::new();
+        let watched = !self.observers.is_empty();
         for Frame { call, body, payload, .. } in frames {
             let answer = match body {
                 Body::Metadata { output, metadata } => {
+                    if watched {
+                        events.push(self.event(call, What::Metadata { output, metadata: metadata.clone() }));
+                    }
                     self.state.metadata(call, output, metadata);
                     continue;
                 }
@@ -137,9 +163,14 @@ impl Handler<Replies> for PendingResults {
                     continue;
                 }
             };
+            if watched {
+                let what = answer.as_ref().map_or_else(|error| What::Failed(error.clone()), |_| What::Done);
+                events.push(self.event(call, what));
+            }
             self.state.complete(call, answer);
             answered.push(call);
         }
+        self.observers.tell(events);
         self.edge.give_back(answered);
     }
 }
@@ -148,7 +179,9 @@ impl Handler<Lost> for PendingResults {
     type Result = ();
 
     fn handle(&mut self, Lost(error): Lost, _: &mut Context<Self>) {
+        let what = What::Failed(error.clone());
         let lost = self.state.lose(&error);
+        self.observe(lost.iter().copied(), &what);
         self.edge.give_back(lost);
     }
 }
@@ -168,14 +201,20 @@ mod tests {
         tokio::time::pause();
         let edge = Edge::new("w", Credits::default());
         let (probe, outgoing) = Probe::<Outgoing>::start();
-        let pending = PendingResults::new("/job:w/task:0", edge.clone()).start();
+        let pending = PendingResults::new("/job:w/task:0", edge.clone(), Observers::default()).start();
         post(&pending.clone().recipient(), Attach(outgoing.downgrade()));
         let (writer, cell) = call_cell(0);
         let call = edge.ticket();
         let begin = Instant::now();
         let deadline = (begin + Duration::from_millis(1500)).into_std();
-        let expectation =
-            Expectation { call, deadline, promised: Promised::Call(writer), admission: None, holds: Vec::new() };
+        let expectation = Expectation {
+            call,
+            name: "RemoteExecute",
+            deadline,
+            promised: Promised::Call(writer),
+            admission: None,
+            holds: Vec::new(),
+        };
         post(&pending.recipient(), Expect(vec![expectation]));
         let error = cell.done().await.unwrap_err();
         assert_eq!((error.code(), error.task()), (ErrorCode::DeadlineExceeded, Some("/job:w/task:0")));
@@ -189,11 +228,18 @@ mod tests {
     #[actix::test]
     async fn a_dead_tracker_fails_its_promises() {
         let edge = Edge::new("w", Credits::default());
-        let pending = PendingResults::new("w", edge.clone()).start();
+        let pending = PendingResults::new("w", edge.clone(), Observers::default()).start();
         let (writer, cell) = call_cell(0);
         let deadline = (Instant::now() + Duration::from_secs(60)).into_std();
         let promised = Promised::Call(writer);
-        let expectation = Expectation { call: edge.ticket(), deadline, promised, admission: None, holds: Vec::new() };
+        let expectation = Expectation {
+            call: edge.ticket(),
+            name: "RemoteExecute",
+            deadline,
+            promised,
+            admission: None,
+            holds: Vec::new(),
+        };
         post(&pending.clone().recipient(), Expect(vec![expectation]));
         drop(pending);
         assert_eq!(cell.done().await.unwrap_err().code(), ErrorCode::Internal);

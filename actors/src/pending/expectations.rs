@@ -89,6 +89,11 @@ impl Expectations {
         .collect()
     }
 
+    /// What a call that is in flight is; empty if it is not.
+    pub(crate) fn name(&self, call: CallId) -> &'static str {
+        self.find(call).map_or("", |expectation| expectation.name)
+    }
+
     /// When to call [`expire`](Self::expire) next.
     pub(crate) fn earliest(&self) -> Option<Instant> {
         self.earliest
@@ -148,6 +153,7 @@ mod tests {
         let promised = Promised::Call(writer);
         state.expect(Expectation {
             call: CallId::new(index, 0),
+            name: "RemoteExecute",
             deadline,
             promised,
             admission: None,

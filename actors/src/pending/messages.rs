@@ -25,6 +25,8 @@ pub struct Expect(pub Vec<Expectation>);
 pub struct Expectation {
     /// The call.
     pub call: CallId,
+    /// What is called.
+    pub name: &'static str,
     /// When to give up on it.
     pub deadline: Instant,
     /// What was promised.

@@ -20,6 +20,7 @@ use crate::{
     envelope::post,
     fabric::{Connection, Fabric},
     link::Identity,
+    observe::Observers,
     pending::{Attach, PendingResults},
 };
 
@@ -35,6 +36,7 @@ struct Inner {
     allowed: BTreeSet<Address>,
     /// Makes a connection to this task itself.
     own: Rc<dyn Fn() -> Connection>,
+    observers: Observers,
     receivers: RefCell<BTreeMap<Address, Arc<Receiver>>>,
 }
 
@@ -50,9 +52,10 @@ impl Directory {
         credits: Credits,
         allowed: BTreeSet<Address>,
         own: Rc<dyn Fn() -> Connection>,
+        observers: Observers,
     ) -> Self {
         let fabrics = fabrics.into_iter().map(|fabric| (fabric.scheme().to_owned(), fabric)).collect();
-        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, receivers: RefCell::default() }))
+        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, observers, receivers: RefCell::default() }))
     }
 
     /// The fabric that understands an address.
@@ -86,10 +89,13 @@ impl Directory {
         };
         let name = expected.map_or_else(|| address.to_string(), TaskName::to_string);
         let edge = Edge::new(name.clone(), self.0.credits);
-        let pending = PendingResults::new(name, edge.clone()).start();
+        let observers = self.0.observers.clone();
+        let pending = PendingResults::new(&name, edge.clone(), observers.clone()).start();
         let (replies, lost) = (pending.clone().recipient(), pending.clone().recipient());
-        let client =
-            RemoteClient::new(self.0.who.clone(), expected.cloned(), address.clone(), route, replies, lost).start();
+        let client = {
+            let (who, expected, address) = (self.0.who.clone(), expected.cloned(), address.clone());
+            RemoteClient::new(who, expected, address, route, replies, lost, observers).start()
+        };
         post(&pending.clone().recipient(), Attach(client.clone().recipient().downgrade()));
         let receiver = Arc::new(Receiver {
             address: address.clone(),

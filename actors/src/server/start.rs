@@ -23,6 +23,7 @@ use crate::{
     executor::{Executor, ExecutorConfig},
     fabric::{Connection, Fabric, Listener, direct},
     link::{self, Identity},
+    observe::Observers,
     programs::Compilers,
     session::{Control, Ended, Session, SessionId, Shut},
 };
@@ -45,6 +46,8 @@ pub struct ServerConfig {
     pub credits: Credits,
     /// Addresses that a peer may make it dial.
     pub allowed: BTreeSet<Address>,
+    /// Who watches.
+    pub observers: Observers,
     /// Runs programs instead of the built-in executor.
     pub custom_executor: Option<ExecutorRecipients>,
     /// Makes object managers instead of the built-in ones.
@@ -77,7 +80,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         }
         here
     };
-    let directory = Directory::new(who.clone(), fabrics, credits, allowed, Rc::new(connect));
+    let directory = Directory::new(who.clone(), fabrics, credits, allowed, Rc::new(connect), config.observers);
     let listener = match &listen {
         None => None,
         Some(address) => {

@@ -5,10 +5,12 @@ use std::{fmt, time::Instant};
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use remex_protocol::{
-    Call, Frame, Payload,
+    Body, Call, Effect, ErrorCode, Frame, Payload, RemoteError,
     cluster::TaskName,
     ids::{CallId, ContextIndex},
 };
+
+use crate::envelope::post;
 
 /// Names an accepted connection among those of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +43,25 @@ pub struct Calls {
     pub at: Instant,
     /// What came.
     pub calls: Vec<Incoming>,
+}
+
+impl Drop for Calls {
+    /// A context that is gone drops its mailbox: what it did not serve is answered all the same.
+    fn drop(&mut self) {
+        let unserved = std::mem::take(&mut self.calls).into_iter().filter_map(|incoming| match incoming {
+            Incoming::Call { call, body, .. } => {
+                let message = "the context was closed before the call was served";
+                let error = RemoteError::new(ErrorCode::InvalidDistributedContextId, message);
+                let error = Box::new(error.of_call(call).with_effect(Effect::NotRun));
+                Some(Frame::new(call, Body::Failed { kind: body.kind(), error }))
+            }
+            Incoming::Payload { .. } | Incoming::Cancel { .. } => None,
+        });
+        let unserved: Vec<_> = unserved.collect();
+        if !unserved.is_empty() {
+            post(&self.answers, Answers(unserved));
+        }
+    }
 }
 
 /// Something that came for a context.

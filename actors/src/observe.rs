@@ -1,0 +1,75 @@
+//! What a user's actor may watch: calls that leave, what comes back, links that come and go.
+
+use std::sync::Arc;
+
+use actix::{Message, Recipient};
+use remex_protocol::{ids::CallId, tensor::TensorMetadata};
+use tokio::time::Instant;
+
+use crate::{Error, envelope::post};
+
+/// Things that happened on this task, in order. Sent to every observer; nobody waits for it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Observed(pub Vec<Event>);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The receiver of the call, or the other end of the link.
+    pub task: Arc<str>,
+    /// When.
+    pub at: Instant,
+    /// The call; of links this is not one.
+    pub call: CallId,
+    /// What was called: `RemoteExecute`; empty of links.
+    pub name: &'static str,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum What {
+    /// The call was given to its link.
+    Sent,
+    /// Metadata of one of its outputs came.
+    Metadata {
+        /// Which output, from 0.
+        output: u32,
+        /// What it is.
+        metadata: TensorMetadata,
+    },
+    /// It is done.
+    Done,
+    /// It failed, was given up or lost.
+    Failed(Error),
+    /// The link has come up.
+    LinkUp,
+    /// The link is gone, or could not be made.
+    LinkDown(Error),
+}
+
+/// The observers of a server.
+#[derive(Clone, Debug, Default)]
+pub struct Observers(Arc<[Recipient<Observed>]>);
+
+impl Observers {
+    /// These.
+    pub fn new(observers: impl IntoIterator<Item = Recipient<Observed>>) -> Self {
+        Self(observers.into_iter().collect())
+    }
+
+    /// Whether nobody watches: then nothing need be made to be told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn tell(&self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        self.0.iter().for_each(|observer| post(observer, Observed(events.clone())));
+    }
+}
