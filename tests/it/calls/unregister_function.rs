@@ -1,0 +1,1 @@
+//! TODO unregister_function.
