@@ -1,11 +1,11 @@
 //! A peer that speaks frames itself: for what the facade would refuse to send.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
 
 use remex::{
     actors::fabric::Connection,
     protocol::{
-        Body, Call, Frame, RemoteError, Reply, Rpc,
+        Body, Frame, RemoteError, Rpc,
         calls::*,
         cluster::TaskInfo,
         handshake::{Hello, Limits, MAGIC, VERSION},
@@ -28,6 +28,7 @@ pub(crate) struct Raw {
     calls: u32,
     sent: u64,
     accepted: u64,
+    arrived: VecDeque<Frame>,
 }
 
 impl Raw {
@@ -35,7 +36,7 @@ impl Raw {
     pub(crate) async fn dial(cluster: &TestCluster, i: usize) -> Self {
         let fabric = cluster.fabric("raw");
         let connection = fabric.dial(cluster.task(i).address().unwrap()).await.unwrap();
-        let mut raw = Self { connection, calls: 0, sent: 0, accepted: 0 };
+        let mut raw = Self { connection, calls: 0, sent: 0, accepted: 0, arrived: VecDeque::new() };
         let hello = Hello {
             magic: MAGIC.to_owned(),
             version: VERSION,
@@ -74,9 +75,11 @@ impl Raw {
     pub(crate) async fn next(&mut self) -> Frame {
         loop {
             let mut frames = Vec::new();
-            poll_fn(|cx| self.connection.reader.poll_read(cx, &mut frames)).await.unwrap();
-            assert_eq!(frames.len(), 1, "the test did not wait for an answer: {frames:?}");
-            let frame = frames.pop().unwrap();
+            let Some(frame) = self.arrived.pop_front() else {
+                poll_fn(|cx| self.connection.reader.poll_read(cx, &mut frames)).await.unwrap();
+                self.arrived.extend(frames);
+                continue;
+            };
             self.accepted = self.accepted.max(frame.number);
             if !matches!(frame.body, Body::Heartbeat) {
                 return frame;
@@ -182,14 +185,4 @@ pub(crate) fn remote_execute(
 
 pub(crate) fn fetch_object(object: ObjectId, origin: Origin) -> FetchObjectRequest {
     FetchObjectRequest { context: INDEX, object, origin, time_left_ms: 1_000 }
-}
-
-/// Which call a frame is, if it is one.
-pub(crate) fn is_call(frame: &Frame, name: &str) -> bool {
-    matches!(&frame.body, Body::Call(call) if Call::name(call) == name)
-}
-
-/// The reply that a frame brings, if it is one.
-pub(crate) fn reply(frame: Frame) -> Option<Reply> {
-    if let Body::Completed(reply) = frame.body { Some(reply) } else { None }
 }

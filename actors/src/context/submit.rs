@@ -16,6 +16,7 @@ use super::{ContextShared, ObjectInput, OutputForm, RemoteExecute, ingress::Queu
 use crate::{
     Error, Result,
     client::Admission,
+    deadline,
     envelope::post,
     handles::{Chain, Execution, ObjectRef, TensorHandle},
     pending::{Cancelled, Promised},
@@ -32,21 +33,19 @@ impl ContextShared {
         let begin = Instant::now();
         let plan = self.plan(&execute)?;
         let edge = &self.link(plan.receiver)?.receiver.edge;
-        let limit = execute.deadline.unwrap_or(self.default_deadline);
+        let deadline = deadline::after(begin, execute.deadline.unwrap_or(self.default_deadline));
         let admission = match edge.try_admit(0) {
             Ok(admission) => admission,
-            Err(_) => {
-                tokio::time::timeout_at(begin + limit, edge.admit(0)).await.map_err(|_| not_admitted(self, &plan))?
-            }
+            Err(_) => tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, &plan))?,
         };
-        self.send(execute, plan, begin + limit, admission)
+        self.send(execute, plan, deadline, admission)
     }
 
     /// The same without waiting: `Overloaded` if the credits are used up.
     pub fn try_execute(self: &Arc<Self>, execute: RemoteExecute) -> Result<Execution> {
         let plan = self.plan(&execute)?;
         let admission = self.link(plan.receiver)?.receiver.edge.try_admit(0)?;
-        let deadline = Instant::now() + execute.deadline.unwrap_or(self.default_deadline);
+        let deadline = deadline::from_now(execute.deadline.unwrap_or(self.default_deadline));
         self.send(execute, plan, deadline, admission)
     }
 
@@ -245,7 +244,7 @@ impl ContextShared {
             context: self.link(object.owner())?.index,
             object: object.id(),
             origin: object.origin(object.owner()),
-            time_left_ms: limit.as_millis() as u64,
+            time_left_ms: limit.min(deadline::FAR).as_millis() as u64,
         };
         let (reply, data) = self.ask(object.owner(), request, Bytes::new(), Some(limit), vec![object.clone()]).await?;
         Tensor::from_bytes(reply.metadata, data).map_err(|error| {
@@ -282,7 +281,7 @@ impl ContextShared {
         limit: Option<Duration>,
         holds: Vec<ObjectRef>,
     ) -> Result<(R::Reply, Bytes)> {
-        let deadline = Instant::now() + limit.unwrap_or(self.default_deadline);
+        let deadline = deadline::from_now(limit.unwrap_or(self.default_deadline));
         let (call, answer) = self.begin(to, request, payload, deadline, holds).await?;
         let mut guard = CancelOnDrop { context: self, to, call, answered: false };
         let answer = answer.get().await;
