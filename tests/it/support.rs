@@ -162,3 +162,39 @@ impl Gate {
         self.0.order.lock().unwrap().clone()
     }
 }
+
+/// Compiles a number in words into a program that multiplies by it. Counts what it is asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scale(Arc<AtomicUsize>);
+
+impl Scale {
+    pub(crate) fn compiled(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A program that multiplies.
+pub(crate) fn scale(factor: &str) -> RegisterFunction {
+    RegisterFunction::new("scale", "scale", factor.to_owned())
+}
+
+impl remex::Compiler for Scale {
+    fn format(&self) -> &str {
+        "scale"
+    }
+
+    fn compile(&self, source: &remex::Source) -> Result<remex::Executable, ProgramError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let text = std::str::from_utf8(&source.bytes).unwrap_or_default();
+        if let Some(entry) = &source.entry {
+            return Err(ProgramError::new(ErrorCode::NotFound, format!("there is no entry {entry:?}")));
+        }
+        assert_ne!(text, "panic", "on purpose");
+        let malformed = |_| ProgramError::new(ErrorCode::MalformedProgram, format!("{text:?} is not a number"));
+        let factor: f32 = text.parse().map_err(malformed)?;
+        Ok(same_length(native(move |inputs| {
+            let scaled: Vec<_> = inputs[0].elements::<f32>()?.iter().map(|x| x * factor).collect();
+            Ok(vec![Tensor::from_slice([scaled.len() as u64], &scaled)?])
+        })))
+    }
+}

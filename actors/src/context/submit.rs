@@ -17,9 +17,8 @@ use crate::{
     Error, Result,
     client::Admission,
     deadline,
-    envelope::post,
     handles::{Chain, Execution, ObjectRef, TensorHandle},
-    pending::{Cancelled, Promised},
+    pending::Promised,
     promise::{Promise, call_cell, promise},
 };
 
@@ -208,9 +207,7 @@ impl ContextShared {
 
     /// Gives up on a call: its promises fail with `Cancelled` now, unless they have settled.
     pub fn cancel(&self, chain: &Chain) {
-        if let Some(link) = &self.peers[chain.task.position()].link {
-            post(&link.receiver.cancel, Cancelled::by_caller(chain.call));
-        }
+        self.ingress.push_cancel(chain.task, chain.call);
     }
 
     /// An id on a device. Nothing is sent.
@@ -351,8 +348,8 @@ struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        if let (false, Some(link)) = (self.answered, &self.context.peers[self.to.position()].link) {
-            post(&link.receiver.cancel, Cancelled::by_caller(self.call));
+        if !self.answered {
+            self.context.ingress.push_cancel(self.to, self.call);
         }
     }
 }
