@@ -16,7 +16,7 @@ use remex_protocol::{
 };
 
 use crate::{
-    Error, Result,
+    Error, Result, deadline,
     objects::{Binding, Run, Step},
     programs::{
         Executable, Golden, Source,
@@ -349,8 +349,7 @@ fn no_such_device(object: ObjectId) -> Error {
 
 /// A deadline that a peer names; far away is as good as never.
 fn until(at: Instant, time_left_ms: u64) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-    at + Duration::from_millis(time_left_ms).min(FAR)
+    at + Duration::from_millis(time_left_ms).min(deadline::FAR)
 }
 
 fn fits(metadata: &TensorMetadata, len: u64) -> Result<()> {
