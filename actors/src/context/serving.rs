@@ -201,13 +201,10 @@ impl Serving {
         if let Some(devices) = &bound.outputs {
             self.check_outputs(&bound.name, devices, request)?;
         }
-        if let Binding::Ready(program) = &bound.binding
-            && let Some(signature) = &program.signature
-            && signature.inputs.len() != request.inputs.len()
-        {
-            let (takes, given) = (signature.inputs.len(), request.inputs.len());
-            let message = format!("the program takes {takes} inputs, {given} were given");
-            return Err(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&bound.name).into());
+        if let Binding::Ready(program) = &bound.binding {
+            program.check_arity(request.inputs.len(), request.outputs.len()).map_err(|message| {
+                Error::from(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&bound.name))
+            })?;
         }
         let lane = request.outputs.first().map_or(0, |output| self.devices[output.object.device.position()].1);
         let run = Run {

@@ -17,7 +17,11 @@
 mod actor;
 mod jobs;
 mod messages;
+#[cfg(test)]
+mod rig;
 mod runs;
+#[cfg(test)]
+mod runs_test;
 mod store;
 #[cfg(test)]
 mod store_test;

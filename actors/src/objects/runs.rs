@@ -190,11 +190,17 @@ impl Store {
                 Ok(program) => {
                     let Some(job) = self.jobs.get_mut(id) else { continue };
                     job.missing -= 1;
-                    let missing = job.missing;
-                    if let Work::Run(run) = &mut job.work {
-                        run.program = Some(program.clone());
+                    let (missing, inputs) = (job.missing, job.inputs.len());
+                    let Work::Run(run) = &mut job.work else { continue };
+                    run.program = Some(program.clone());
+                    if let Err(message) = program.check_arity(inputs, run.outputs.len()) {
+                        let error = RemoteError::new(ErrorCode::InvalidArgument, message);
+                        self.fail(id, self.here(error));
+                    } else if missing == 0 {
+                        self.start(id);
+                    } else {
+                        self.infer(id);
                     }
-                    if missing == 0 { self.start(id) } else { self.infer(id) }
                 }
             }
         }
@@ -297,18 +303,24 @@ impl Store {
         self.know(object, metadata);
     }
 
-    /// The program says something of an output before it is done.
+    /// The program says something of an output before it is done. What it says binds it, as its signature does.
     pub(crate) fn published(&mut self, job: u64, output: usize, what: Early) {
         let id = JobId(job);
-        let Some(object) = self.run_job(id).and_then(|run| run.outputs.get(output)).map(|output| output.id) else {
-            return;
+        let (metadata, tensor) = match what {
+            Early::Metadata(metadata) => (metadata, None),
+            Early::Tensor(tensor) => (tensor.metadata().clone(), Some(tensor)),
         };
-        match what {
-            Early::Metadata(metadata) => self.tell_metadata(id, output, metadata),
-            Early::Tensor(tensor) => {
-                self.tell_metadata(id, output, tensor.metadata().clone());
+        let Some(slot) = self.run_job(id).and_then(|run| run.outputs.get_mut(output)) else { return };
+        let object = slot.id;
+        let said = slot.inferred.get_or_insert_with(|| metadata.clone());
+        if *said == metadata {
+            self.tell_metadata(id, output, metadata);
+            if let Some(tensor) = tensor {
                 self.settle(object, Ok(Value::Tensor(tensor)));
             }
+        } else {
+            let error = differs(output, &metadata, said);
+            self.fail(id, error);
         }
         self.look_at_events();
     }
@@ -325,14 +337,13 @@ impl Store {
 
     fn check_results(&mut self, id: JobId, tensors: &[Tensor]) -> Result<(), Error> {
         let Some(run) = self.run_job(id) else { return Ok(()) };
-        let wrong = |message: String| Err(Error::new(ErrorCode::Internal, message));
         if tensors.len() != run.outputs.len() {
-            return wrong(format!("the program gave {} outputs, the call names {}", tensors.len(), run.outputs.len()));
+            let message = format!("the program gave {} outputs, the call names {}", tensors.len(), run.outputs.len());
+            return Err(Error::new(ErrorCode::Internal, message));
         }
         for (i, (output, tensor)) in run.outputs.iter().zip(tensors).enumerate() {
             if let Some(inferred) = output.inferred.as_ref().filter(|inferred| *inferred != tensor.metadata()) {
-                let actual = tensor.metadata();
-                return wrong(format!("output {i} is {actual}, but the program's signature says {inferred}"));
+                return Err(differs(i, tensor.metadata(), inferred));
             }
         }
         Ok(())
@@ -370,6 +381,12 @@ impl Output {
     fn new(output: OutputRef) -> Self {
         Self { id: output.object, need_metadata: output.need_metadata, inferred: None, told: false }
     }
+}
+
+/// An output is not what was promised of it (I2).
+fn differs(output: usize, actual: &TensorMetadata, said: &TensorMetadata) -> Error {
+    let message = format!("output {output} is {actual}, but its program, or the program's signature, says {said}");
+    Error::new(ErrorCode::Internal, message)
 }
 
 /// Names the program, unless the cause is another one's.

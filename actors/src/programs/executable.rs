@@ -103,6 +103,21 @@ impl Executable {
         self
     }
 
+    /// Whether a call with so many inputs and outputs fits it; else why not.
+    pub(crate) fn check_arity(&self, inputs: usize, outputs: usize) -> Result<(), String> {
+        if let Some(takes) = self.signature.as_ref().map(|signature| signature.inputs.len())
+            && takes != inputs
+        {
+            return Err(format!("the program takes {takes} inputs, {inputs} were given"));
+        }
+        match self.outputs {
+            Some(gives) if gives != outputs => {
+                Err(format!("the program has {gives} outputs, the call names {outputs}"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     pub(crate) fn is_inline(&self) -> bool {
         matches!(self.body, Body::Inline(_))
     }
