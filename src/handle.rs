@@ -74,14 +74,18 @@ impl ServerHandle {
         ask(&self.0.server.clone().recipient(), server::Inspect).await
     }
 
-    /// Stops the server at once: what waits or runs fails with `Cancelled`.
+    /// Stops the server at once: what waits or runs fails with `Cancelled`. One that is stopped already stays so.
     pub async fn stop(&self) -> Result<()> {
         self.drain(Duration::ZERO).await
     }
 
     /// Refuses new work with `Unavailable`, lets admitted calls finish until the time is over, and stops.
     pub async fn drain(&self, limit: Duration) -> Result<()> {
-        let stopped = ask(&self.0.server.clone().recipient(), Stop { drain: limit }).await;
+        let stopped = if self.0.server.connected() {
+            ask(&self.0.server.clone().recipient(), Stop { drain: limit }).await
+        } else {
+            Ok(())
+        };
         self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         stopped
     }
