@@ -77,7 +77,7 @@ impl ServerHandle {
         ask(&self.0.server.clone().recipient(), server::Inspect).await
     }
 
-    /// Stops the server at once: what waits or runs fails with `Cancelled`.
+    /// Stops the server at once: what waits or runs fails with `Cancelled`. One that is stopped already stays so.
     pub async fn stop(&self) -> Result<()> {
         self.drain(Duration::ZERO).await
     }
@@ -85,7 +85,11 @@ impl ServerHandle {
     /// Refuses new work with `Unavailable`, lets admitted calls finish until the time is over, and stops. Afterwards its
     /// address is free again; the file of a Unix socket is gone.
     pub async fn drain(&self, limit: Duration) -> Result<()> {
-        let stopped = ask(&self.0.server.clone().recipient(), Stop { drain: limit }).await;
+        let stopped = if self.0.server.connected() {
+            ask(&self.0.server.clone().recipient(), Stop { drain: limit }).await
+        } else {
+            Ok(())
+        };
         self.stop_listening().await;
         self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         stopped

@@ -122,6 +122,7 @@ impl Actor for DistributedContext {
     fn stopped(&mut self, _: &mut Context<Self>) {
         self.shared.close(Error::new(ErrorCode::FailedPrecondition, "the context is closed"));
         drop(self.shared.ingress.take());
+        self.fetching.leave();
     }
 }
 

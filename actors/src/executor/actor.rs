@@ -137,7 +137,9 @@ impl Handler<Run> for Executor {
                     self.pool(lane, Work { go, refuse }, ctx);
                 }
                 Body::Async(program) => {
-                    let (name, future) = (call.program.clone(), program(call));
+                    // Making the future is the program's code, too: it belongs under the same `catch_unwind` (I9).
+                    let (name, program) = (call.program.clone(), program.clone());
+                    let future = Box::pin(async move { program(call).await });
                     self.run_async(tag, job, name, future, cancelled, done.clone(), ctx);
                 }
                 Body::Actor(actor) => {

@@ -161,7 +161,7 @@ pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
     let closed = closed.map(|(peer, link)| async move {
         let created = link.ready_chain.get().is_some() && peer.lost.get().is_none();
         let result = if created { close_on(&link.receiver, link.index).await } else { Ok(()) };
-        link.receiver.indexes.give_back(link.index);
+        link.receiver.indexes.ended(link.index, &result);
         result.map_err(|error| error.map(|error| error.on_task(&peer.info.name)))
     });
     join_all(closed).await.into_iter().filter_map(Result::err).collect()

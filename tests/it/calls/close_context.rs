@@ -82,6 +82,40 @@ async fn a_task_that_does_not_answer_is_reported() {
     cluster.stop().await.unwrap();
 }
 
+/// A worker that fetched from another one leaves there when the context is closed: nothing is used up on their link.
+#[actix::test]
+async fn the_link_between_workers_is_left() {
+    let cluster = cluster(3).await;
+    for _ in 0..5 {
+        let context = cluster.context().await.unwrap();
+        let (add, a) = (register(&context, 2, "add").await, put(&context, 1, &[1.0]).await);
+        cluster.hold();
+        let call = context.execute(RemoteExecute::new(&add).input(&a)).await.unwrap();
+        cluster.settle().await;
+        let mut joins = Vec::new();
+        while let Some(step) = cluster.step().await {
+            joins.extend(step.contains("2 → 1: CreateContext").then_some(step));
+        }
+        assert_eq!(joins.len(), 1);
+        cluster.release();
+        call.chain.done().await.unwrap();
+        cluster.hold();
+        let closing = actix::spawn({
+            let context = context.clone();
+            async move { context.close().await }
+        });
+        cluster.settle().await;
+        let mut left = Vec::new();
+        while let Some(step) = cluster.step().await {
+            left.extend(step.contains("2 → 1: CloseContext").then_some(step));
+        }
+        assert_eq!(left.len(), 1);
+        cluster.release();
+        assert_eq!(closing.await.unwrap().unwrap(), []);
+    }
+    cluster.stop().await.unwrap();
+}
+
 #[actix::test]
 async fn its_index_can_be_used_again() {
     let gate = Gate::new();

@@ -196,6 +196,20 @@ async fn an_input_on_another_worker_is_fetched_directly() {
     end(cluster, context).await;
 }
 
+/// I4a: the client's own task is a worker like the others; it fetches over the link that it has.
+#[actix::test]
+async fn the_clients_task_fetches_too() {
+    let cluster = cluster(3).await;
+    let context = cluster.context().await.unwrap();
+    let adds = [register(&context, 0, "add").await, register(&context, 1, "add").await];
+    let (a, b) = (put(&context, 1, &[1.0]).await, put(&context, 2, &[2.0]).await);
+    let first = context.execute(RemoteExecute::new(&adds[0]).inputs([&a, &b])).await.unwrap();
+    let second = RemoteExecute::new(&adds[1]).inputs([&first.outputs[0], &b]).handles(1);
+    let second = context.execute(second).await.unwrap();
+    assert_eq!(elements(&second.handles[0].fetch().await.unwrap()), [5.0]);
+    end(cluster, context).await;
+}
+
 /// I4a: an id that is used before anyone makes it is waited for, on its own task and on another.
 #[actix::test]
 async fn a_preallocated_output_may_be_used_before_it_is_made() {
