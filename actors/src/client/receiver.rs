@@ -13,11 +13,10 @@ use remex_protocol::{
     cluster::Address,
     ids::{CallId, ContextIndex},
 };
-use tokio::time::Instant;
 
 use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
 use crate::{
-    Error, Result,
+    Error, Result, deadline,
     envelope::{ask, post},
     pending::{Cancelled, Expect, Expectation, Promised},
     promise::promise,
@@ -81,7 +80,7 @@ impl Receiver {
             Expect(vec![Expectation {
                 call,
                 name: R::NAME,
-                deadline: (Instant::now() + timeout).into_std(),
+                deadline: deadline::from_now(timeout).into_std(),
                 promised: Promised::Answer(writer),
                 admission: None,
                 holds: Vec::new(),

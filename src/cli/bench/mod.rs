@@ -1,11 +1,125 @@
-//! `remex bench`.
+//! `remex bench`: what a call costs, measured between two processes.
+//!
+//! The program starts itself again as a worker and ends it afterwards. One line of JSON is printed for a measurement,
+//! with the names and units that other systems' benches of the same workloads use, so that ratios can be taken. Client
+//! and worker have an actix `System` on one thread each.
+//!
+//! Two variables, as those benches have them: `PEER_PIN=0,1` puts the client on core 0 and the worker on core 1;
+//! `PEER_VIA=IP` lets the worker listen on all interfaces and the client connect to that address, for a slow link.
+
+mod client;
+mod meter;
+mod process;
+mod raw;
+mod report;
+mod w1;
+mod w2;
+mod w3;
+mod w4;
+mod worker;
+
+use std::num::NonZeroUsize;
+
+use clap::ValueEnum;
+use remex::actors::fabric::FabricError;
 
 use super::Failure;
+use client::Client;
+use process::Process;
+use report::Report;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// What to measure
+    #[arg(ignore_case = true)]
+    workload: Workload,
+    /// How many calls; W1: 20000, W2: 100000, W3: 1000
+    #[arg(long)]
+    n: Option<NonZeroUsize>,
+    /// W2: how many calls are in flight at one time
+    #[arg(long, default_value = "1024")]
+    window: NonZeroUsize,
+    /// W4: how many bytes
+    #[arg(long, value_name = "BYTES", default_value = "67108864")]
+    size: NonZeroUsize,
+    /// W3, W4: how often; the median counts
+    #[arg(long, default_value = "5")]
+    reps: NonZeroUsize,
+    /// Over a Unix socket instead of TCP
+    #[arg(long)]
+    uds: bool,
+    /// The same frames on the bare connection, without actors: the limit
+    #[arg(long)]
+    raw: bool,
+    /// Where the worker listens
+    #[arg(long, hide = true, default_value = "tcp://127.0.0.1:0")]
+    listen: String,
+}
 
-pub(crate) fn run(_: Args) -> Result<(), Failure> {
-    Ok(())
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    /// One small call at a time: microseconds, median
+    #[value(name = "W1")]
+    W1,
+    /// Many small calls in flight: calls a second
+    #[value(name = "W2")]
+    W2,
+    /// A chain of calls, each with the last one's output, sent in one go: milliseconds
+    #[value(name = "W3")]
+    W3,
+    /// A large tensor from the worker: gigabytes a second
+    #[value(name = "W4")]
+    W4,
+    /// The other process
+    #[value(name = "worker", hide = true)]
+    Worker,
+}
+
+impl Args {
+    /// How many calls.
+    fn calls(&self) -> usize {
+        let default = match self.workload {
+            Workload::W1 => 20_000,
+            Workload::W2 => 100_000,
+            Workload::W3 => 1_000,
+            Workload::W4 | Workload::Worker => 1,
+        };
+        self.n.map_or(default, NonZeroUsize::get)
+    }
+
+    /// The name that figures are printed under.
+    fn system(&self) -> String {
+        format!("remex{}{}", if self.raw { "-raw" } else { "" }, if self.uds { "-uds" } else { "" })
+    }
+}
+
+/// Measures and prints, or is the worker.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    if args.workload == Workload::Worker {
+        return worker::run(&args);
+    }
+    let worker = Process::start(&args)?;
+    let measured = actix::System::new().block_on(async {
+        if args.raw { raw::client::measure(&args, &worker).await } else { measure(&args, &worker).await }
+    })?;
+    measured.print(&args)
+}
+
+async fn measure(args: &Args, worker: &Process) -> Result<Report, Failure> {
+    let client = Client::connect(worker).await?;
+    let measured = match args.workload {
+        Workload::W1 => w1::measure(args, &client, worker).await,
+        Workload::W2 => w2::measure(args, &client, worker).await,
+        Workload::W3 => w3::measure(args, &client, worker).await,
+        Workload::W4 | Workload::Worker => w4::measure(args, &client).await,
+    };
+    client.stop().await?;
+    measured
+}
+
+impl From<FabricError> for Failure {
+    fn from(error: FabricError) -> Self {
+        Self::failed(error)
+    }
 }

@@ -1,0 +1,1 @@
+//! TODO bring_up.
