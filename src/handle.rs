@@ -20,7 +20,7 @@ use remex_protocol::{
     ids::{ContextId, ObjectId},
     tensor::Tensor,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{Error, Result};
 
@@ -33,6 +33,8 @@ struct Inner {
     who: Identity,
     address: Option<Address>,
     server: Addr<server::Server>,
+    /// Accepts connections, until the server is stopped.
+    listening: Mutex<Option<JoinHandle<()>>>,
     /// Ends the server's own thread, if it has one.
     thread: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -40,10 +42,11 @@ struct Inner {
 impl ServerHandle {
     pub(crate) fn new(
         who: Identity,
-        Started { server, address }: Started,
+        Started { server, address, listening }: Started,
         thread: Option<oneshot::Sender<()>>,
     ) -> Self {
-        Self(Arc::new(Inner { who, address, server, thread: Mutex::new(thread) }))
+        let (listening, thread) = (Mutex::new(listening), Mutex::new(thread));
+        Self(Arc::new(Inner { who, address, server, listening, thread }))
     }
 
     /// Its name.
@@ -74,16 +77,32 @@ impl ServerHandle {
         ask(&self.0.server.clone().recipient(), server::Inspect).await
     }
 
-    /// Stops the server at once: what waits or runs fails with `Cancelled`.
+    /// Stops the server at once: what waits or runs fails with `Cancelled`. One that is stopped already stays so.
     pub async fn stop(&self) -> Result<()> {
         self.drain(Duration::ZERO).await
     }
 
-    /// Refuses new work with `Unavailable`, lets admitted calls finish until the time is over, and stops.
+    /// Refuses new work with `Unavailable`, lets admitted calls finish until the time is over, and stops. Afterwards its
+    /// address is free again; the file of a Unix socket is gone.
     pub async fn drain(&self, limit: Duration) -> Result<()> {
-        let stopped = ask(&self.0.server.clone().recipient(), Stop { drain: limit }).await;
+        let stopped = if self.0.server.connected() {
+            ask(&self.0.server.clone().recipient(), Stop { drain: limit }).await
+        } else {
+            Ok(())
+        };
+        self.stop_listening().await;
         self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         stopped
+    }
+
+    /// Accepts no more connections; those that there are go on. Afterwards the address is free again.
+    pub async fn stop_listening(&self) {
+        let listening = self.0.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(listening) = listening {
+            listening.abort();
+            // Aborted or ended by itself: in both cases the listener is dropped.
+            let _ = listening.await;
+        }
     }
 
     /// The server as an actor.

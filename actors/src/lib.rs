@@ -20,6 +20,7 @@
 
 pub mod client;
 pub mod context;
+mod deadline;
 pub mod envelope;
 mod error;
 pub mod executor;

@@ -20,6 +20,16 @@ impl Failure {
         Self { status: 1, message: message.to_string() }
     }
 
+    /// What the process ends with.
+    pub(crate) fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// The sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says so.
     pub(crate) fn report(self) -> ExitCode {
         eprintln!("error: {}", self.message);

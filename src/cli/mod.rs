@@ -4,8 +4,12 @@ mod bench;
 mod demo;
 mod devices;
 mod failure;
+mod output;
+mod parse;
+mod programs;
 mod run;
 mod serve;
+mod system;
 
 use std::process::ExitCode;
 

@@ -1,11 +1,126 @@
-//! `remex serve`.
+//! `remex serve`: a worker with the built-in programs, until it is told to stop.
 
-use super::Failure;
+use std::{num::NonZeroUsize, time::Duration};
+
+use remex::{Address, ErrorCode, Server, ServerHandle, TaskName};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, output, programs, system};
+
+/// How long calls may go on after the first signal.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// The job that the worker belongs to: it is called /job:JOB/task:INDEX
+    #[arg(long, default_value = "worker")]
+    job: String,
+    /// Its number in the job; each worker has its own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    index: u32,
+    /// Where it listens: tcp://HOST:PORT (port 0: any that is free) or unix:PATH
+    #[arg(long, value_name = "ADDRESS", default_value = "tcp://127.0.0.1:0")]
+    listen: Address,
+    /// How many programs run at one time [default: as many as the machine has cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Lets the worker fetch inputs from another one at this address; may be given more than once
+    #[arg(long, value_name = "ADDRESS")]
+    allow_peer: Vec<Address>,
+    /// What is logged on stderr: a level, or TARGET=LEVEL,... [default: RUST_LOG, or warn]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
 
-pub(crate) fn run(_: Args) -> Result<(), Failure> {
+const HELP: &str = "\
+When it is ready it prints `listening on ADDRESS`. SIGTERM or SIGINT: it refuses new work, lets calls finish for 10 s, and \
+ends with status 0; a second signal ends it at once, with status 1.
+
+Programs that are built in (format `native`):
+  add        two f32 tensors of one shape: their sum, element by element
+  identity   one tensor of any kind: the same tensor
+ONNX models are compiled as they are registered.
+
+Whoever can reach the address can run programs here: listen on loopback, or on a network that you trust.";
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    log(args.log.as_deref())?;
+    let task = format!("/job:{}/task:{}", args.job, args.index);
+    task.parse::<TaskName>().map_err(|error| Failure::usage(format!("--job {}: {error}", args.job)))?;
+    system::block_on(serve(task, args))
+}
+
+/// Logs to stderr from now on.
+fn log(filter: Option<&str>) -> Result<(), Failure> {
+    let (from, text) = match (filter, std::env::var("RUST_LOG")) {
+        (Some(filter), _) => ("--log", filter.to_owned()),
+        (None, Ok(filter)) => ("RUST_LOG", filter),
+        (None, Err(_)) => ("--log", "warn".to_owned()),
+    };
+    let filter = EnvFilter::try_new(&text).map_err(|error| {
+        Failure::usage(format!("{from}: {text:?} is no filter ({error}): write a level like info, or TARGET=LEVEL,..."))
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
+}
+
+async fn serve(task: String, args: Args) -> Result<(), Failure> {
+    // Before anything can be seen of the worker: a signal must not end it the hard way from then on.
+    let mut signals = Signals::new()?;
+    let is_local = args.listen.is_local();
+    let mut builder = Server::builder().task(task).listen(args.listen.to_string());
+    if let Some(threads) = args.threads {
+        builder = builder.threads(threads);
+    }
+    builder = args.allow_peer.iter().fold(builder, |builder, peer| builder.allow_peer(peer.to_string()));
+    builder = programs::built_in().into_iter().fold(builder, |builder, (name, run)| builder.program(name, run));
+    let server = builder.start().await.map_err(|error| match error.code() {
+        ErrorCode::InvalidArgument => Failure::usage(error.message()),
+        _ => Failure::failed(error.message()),
+    })?;
+    let address = server.address().map(Address::to_string).unwrap_or_default();
+    if !is_local {
+        tracing::warn!(%address, "whoever can reach this address can run programs here");
+    }
+    output::line(format_args!("listening on {address}"))?;
+    let signal = signals.next().await;
+    tracing::info!(signal, "draining");
+    drain(&server, signals).await
+}
+
+async fn drain(server: &ServerHandle, mut signals: Signals) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        signal = signals.next() => {
+            // The calls are given up; the file of a socket is removed all the same.
+            server.stop_listening().await;
+            Err(Failure::failed(format!("{signal} came while calls were being finished: they were given up")))
+        }
+        drained = server.drain(DRAIN) => Ok(drained?),
+    }
+}
+
+/// The signals that end a worker.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one and says which.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Tasks in the current actix `System`, on one paused clock and a fabric in memory.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use remex_actors::fabric::Loopback;
+use remex_actors::fabric::{Fabric, Loopback};
 use remex_protocol::cluster::ClusterConfig;
 
 use super::ThreadCluster;
@@ -94,6 +94,12 @@ impl TestCluster {
     /// A task.
     pub fn task(&self, i: usize) -> &ServerHandle {
         &self.tasks[i]
+    }
+
+    /// The cluster's fabric in the name of `name`: for a task that a test starts later, or a connection of its own. It
+    /// listens at `loopback:…`.
+    pub fn fabric(&self, name: impl Into<String>) -> Arc<dyn Fabric> {
+        self.hub.endpoint(name)
     }
 
     /// All tasks and where they listen.

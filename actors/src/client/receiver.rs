@@ -13,11 +13,10 @@ use remex_protocol::{
     cluster::Address,
     ids::{CallId, ContextIndex},
 };
-use tokio::time::Instant;
 
 use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
 use crate::{
-    Error, Result,
+    Error, Result, deadline,
     envelope::{ask, post},
     pending::{Cancelled, Expect, Expectation, Promised},
     promise::promise,
@@ -61,6 +60,14 @@ impl Indexes {
         Ok(ContextIndex(free))
     }
 
+    /// The peer was told that an index stands for nothing any more. Where it did not answer in time, it may still think
+    /// otherwise: the index is not used again.
+    pub(crate) fn ended<T>(&self, index: ContextIndex, answer: &Result<T>) {
+        if !answer.as_ref().is_err_and(|error| error.code() == ErrorCode::DeadlineExceeded) {
+            self.give_back(index);
+        }
+    }
+
     pub(crate) fn give_back(&self, index: ContextIndex) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&index.0);
     }
@@ -81,7 +88,7 @@ impl Receiver {
             Expect(vec![Expectation {
                 call,
                 name: R::NAME,
-                deadline: (Instant::now() + timeout).into_std(),
+                deadline: deadline::from_now(timeout).into_std(),
                 promised: Promised::Answer(writer),
                 admission: None,
                 holds: Vec::new(),

@@ -122,6 +122,7 @@ impl Actor for DistributedContext {
     fn stopped(&mut self, _: &mut Context<Self>) {
         self.shared.close(Error::new(ErrorCode::FailedPrecondition, "the context is closed"));
         drop(self.shared.ingress.take());
+        self.fetching.leave();
     }
 }
 
@@ -148,12 +149,15 @@ impl Handler<Calls> for DistributedContext {
         self.used.set(Instant::from_std(calls.at));
         self.refuse(&mut calls);
         let (session, answers) = (calls.session, calls.answers.clone());
-        let Served { steps, answers: frames, compile } = self.serving.serve(calls);
+        let Served { steps, answers: frames, compile, bound } = self.serving.serve(calls);
         if !steps.is_empty() {
             post(&self.objects.resolve, Resolve { session, answers: answers.clone(), steps });
         }
         if !frames.is_empty() {
             post(&answers, Answers(frames));
+        }
+        for (compilation, program) in bound {
+            post(&self.objects.bound, Bound { compilation, program });
         }
         compile.into_iter().for_each(|compile| self.start_compilation(compile, ctx));
     }
@@ -164,8 +168,10 @@ impl Handler<Compiled> for DistributedContext {
 
     fn handle(&mut self, Compiled { compilation, program }: Compiled, _: &mut Context<Self>) {
         let kind = <remex_protocol::calls::RegisterFunctionRequest as remex_protocol::Rpc>::KIND;
-        let (program, answers) = self.serving.registry.compiled(compilation, program);
-        post(&self.objects.bound, Bound { compilation, program });
+        let (program, names, answers) = self.serving.registry.compiled(compilation, program);
+        for compilation in names {
+            post(&self.objects.bound, Bound { compilation, program: program.clone() });
+        }
         for (session, call, answer) in answers {
             let frame = self.serving.frame(call, kind, answer.map(Reply::RegisterFunction));
             if let Some(answers) = self.serving.answers_of(session) {

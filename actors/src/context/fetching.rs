@@ -1,11 +1,11 @@
 //! Objects of other tasks, fetched from where they live.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use remex_protocol::{
     ErrorCode, RemoteError,
-    calls::{ContextMode, CreateContextRequest, FetchObjectRequest, Origin},
+    calls::{CloseContextRequest, ContextMode, CreateContextRequest, FetchObjectRequest, Origin},
     cluster::Address,
     ids::{ContextIndex, TaskIndex},
     tensor::Tensor,
@@ -22,6 +22,9 @@ use crate::{
     server::Directory,
 };
 
+/// An owner that does not answer is left without a word.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The tasks that this one fetches from.
 #[derive(Debug)]
 pub(super) struct Fetching {
@@ -31,13 +34,14 @@ pub(super) struct Fetching {
     owners: BTreeMap<TaskIndex, Owner>,
 }
 
-/// A task that is fetched from: the context was joined there.
+/// A task that is fetched from.
 #[derive(Debug)]
 struct Owner {
     address: Address,
     receiver: Arc<Receiver>,
     index: ContextIndex,
-    joined: Promise<()>,
+    /// The context was joined there for this; `None` where this task calls the owner anyway, by the same index.
+    joined: Option<Promise<()>>,
 }
 
 impl Fetching {
@@ -61,7 +65,9 @@ impl Fetching {
             let from = |error: Error| {
                 error.map(|error| error.on_task(&owner).through(format!("fetch from {owner} at {address}")))
             };
-            joined.get().await.map_err(from)?;
+            if let Some(joined) = joined {
+                joined.get().await.map_err(from)?;
+            }
             let left = Instant::from_std(want.deadline).saturating_duration_since(Instant::now());
             let request = FetchObjectRequest {
                 context,
@@ -86,7 +92,13 @@ impl Fetching {
         match self.owners.entry(task) {
             std::collections::btree_map::Entry::Occupied(owner) => Ok(owner.into_mut()),
             std::collections::btree_map::Entry::Vacant(vacant) => {
-                let peer = &shared.peers[task.position()].info;
+                let peer = &shared.peers[task.position()];
+                if let Some(link) = &peer.link {
+                    let (receiver, index) = (link.receiver.clone(), link.index);
+                    let address = receiver.address.clone();
+                    return Ok(vacant.insert(Owner { address, receiver, index, joined: None }));
+                }
+                let peer = &peer.info;
                 let address = peer.address.clone().ok_or_else(|| {
                     let message = "the object's owner has no address: nothing can be fetched from it";
                     Error::from(RemoteError::new(ErrorCode::Unavailable, message).on_task(&peer.name))
@@ -95,7 +107,7 @@ impl Fetching {
                 let receiver = self.directory.receiver(Some(&peer.name), &address)?;
                 post(&receiver.subscribe, Subscribe(events));
                 let index = receiver.indexes.take()?;
-                let joined = join(shared, receiver.clone(), index);
+                let joined = Some(join(shared, receiver.clone(), index));
                 Ok(vacant.insert(Owner { address, receiver, index, joined }))
             }
         }
@@ -105,11 +117,25 @@ impl Fetching {
     pub(super) fn lost(&mut self, address: &Address) {
         self.owners.retain(|_, owner| {
             let keep = owner.address != *address;
-            if !keep {
+            if !keep && owner.joined.is_some() {
                 owner.receiver.indexes.give_back(owner.index);
             }
             keep
         });
+    }
+
+    /// The context is over on this task: it leaves where it was only joined.
+    pub(super) fn leave(&mut self) {
+        for Owner { receiver, index, joined, .. } in std::mem::take(&mut self.owners).into_values() {
+            let Some(joined) = joined else { continue };
+            actix::spawn(async move {
+                let left = match joined.get().await {
+                    Ok(()) => receiver.call(CloseContextRequest { context: index }, Bytes::new(), LEAVE_TIMEOUT).await,
+                    Err(error) => Err(error),
+                };
+                receiver.indexes.ended(index, &left);
+            });
+        }
     }
 }
 

@@ -26,6 +26,11 @@ pub(crate) enum Queued {
         to: TaskIndex,
         object: ObjectId,
     },
+    /// Nobody wants a call any more that was queued before.
+    Cancel {
+        to: TaskIndex,
+        call: CallId,
+    },
 }
 
 /// A call to send.
@@ -70,9 +75,18 @@ impl Ingress {
     }
 
     pub(crate) fn push_release(&self, to: TaskIndex, object: ObjectId) {
+        self.push(Queued::Release { to, object });
+    }
+
+    /// Goes the way of the call, behind it: a cancel that came first would find nothing.
+    pub(crate) fn push_cancel(&self, to: TaskIndex, call: CallId) {
+        self.push(Queued::Cancel { to, call });
+    }
+
+    fn push(&self, queued: Queued) {
         let mut queue = self.lock();
         let was_empty = queue.is_empty();
-        queue.push(Queued::Release { to, object });
+        queue.push(queued);
         drop(queue);
         if was_empty {
             self.tell();

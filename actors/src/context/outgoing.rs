@@ -6,7 +6,7 @@ use remex_protocol::{
     Body, Call, Frame,
     calls::{DeleteMode, DeleteObjectsRequest},
     frame::MAX_DELETES,
-    ids::{ObjectId, TaskIndex},
+    ids::{CallId, ObjectId, TaskIndex},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     client::Outgoing,
     envelope::post,
-    pending::{Expect, Expectation, Promised},
+    pending::{Cancelled, Expect, Expectation, Promised},
 };
 
 /// What goes to one receiver.
@@ -25,6 +25,7 @@ struct Batch {
     expect: Vec<Expectation>,
     frames: Vec<Frame>,
     released: Vec<ObjectId>,
+    cancelled: Vec<CallId>,
 }
 
 /// Sends everything that was queued, in order.
@@ -35,6 +36,7 @@ pub(super) fn send(shared: &Arc<ContextShared>) {
     for item in queued {
         match item {
             Queued::Release { to, object } => batches[to.position()].released.push(object),
+            Queued::Cancel { to, call } => batches[to.position()].cancelled.push(call),
             Queued::Call(call) => {
                 let QueuedCall { to, call, body, payload, deadline, promised, admission, holds } = *call;
                 let batch = &mut batches[to.position()];
@@ -44,22 +46,29 @@ pub(super) fn send(shared: &Arc<ContextShared>) {
             }
         }
     }
-    for (task, mut batch) in batches.into_iter().enumerate() {
-        release(shared, TaskIndex(task as u16), &mut batch);
-        if batch.expect.is_empty() {
-            continue;
-        }
-        let link = match shared.link(TaskIndex(task as u16)) {
-            Ok(link) => link,
-            Err(error) => {
-                batch.expect.into_iter().for_each(|expectation| expectation.promised.fail(error.clone()));
-                continue;
+    for (task, batch) in batches.into_iter().enumerate() {
+        send_to(shared, TaskIndex(task as u16), batch);
+    }
+}
+
+fn send_to(shared: &ContextShared, task: TaskIndex, mut batch: Batch) {
+    release(shared, task, &mut batch);
+    let link = match shared.link(task) {
+        Ok(link) => link,
+        Err(error) => {
+            if let Some(link) = &shared.peers[task.position()].link {
+                link.receiver.edge.give_back(batch.expect.iter().map(|expectation| expectation.call));
             }
-        };
+            batch.expect.into_iter().for_each(|expectation| expectation.promised.fail(error.clone()));
+            return;
+        }
+    };
+    if !batch.expect.is_empty() {
         // The reply cannot come before what is expected of it: this goes first, on the same arbiter.
         post(&link.receiver.expect, Expect(batch.expect));
         post(&link.receiver.outgoing, Outgoing(batch.frames));
     }
+    batch.cancelled.into_iter().for_each(|call| post(&link.receiver.cancel, Cancelled::by_caller(call)));
 }
 
 /// Objects whose last reference is gone go behind everything that was queued with them: no call names them any more.

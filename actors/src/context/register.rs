@@ -9,11 +9,10 @@ use remex_protocol::{
     cluster::TaskName,
     tensor::Tensor,
 };
-use tokio::time::Instant;
 
 use super::ContextShared;
 use crate::{
-    Error, Result,
+    Error, Result, deadline,
     handles::{ProgramHandle, RemoteExecuteSpec},
     programs::Golden,
     promise::Promise,
@@ -150,7 +149,7 @@ impl ContextShared {
         if !request.output_devices.is_empty() {
             program.set_outputs(request.output_devices.clone());
         }
-        let deadline = Instant::now() + function.limit.unwrap_or(self.default_deadline);
+        let deadline = deadline::from_now(function.limit.unwrap_or(self.default_deadline));
         let (_, answer) = self.begin(task, request, payload, deadline, vec![]).await?;
         Ok(Registering { program, answer })
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,11 +16,11 @@ use remex_protocol::{
 };
 
 use crate::{
-    Error, Result,
+    Error, Result, deadline,
     objects::{Binding, Run, Step},
     programs::{
-        Golden, Source,
-        registry::{Registration, Registry, ToCompile},
+        Executable, Golden, Source,
+        registry::{Registered, Registration, Registry, ToCompile},
     },
     session::{Answers, Calls, Incoming, SessionId},
 };
@@ -33,6 +34,8 @@ pub(crate) struct Served {
     pub(crate) answers: Vec<Frame>,
     /// For the executor.
     pub(crate) compile: Vec<ToCompile>,
+    /// For the object manager: compilations that calls wait for, and how they ended.
+    pub(crate) bound: Vec<(u64, Result<Arc<Executable>>)>,
 }
 
 /// The serving side of a context.
@@ -113,6 +116,7 @@ impl Serving {
             Call::RemoteExecute(request) => self.execute(session, at, call, *request, served),
             Call::RegisterFunction(request) => match payload {
                 Payload::Announced(_) => {
+                    self.registry.announce(session, request.program, &request.name);
                     self.announced.insert((session, call), request);
                 }
                 Payload::None | Payload::Whole(_) => {
@@ -245,17 +249,16 @@ impl Serving {
         payload: Bytes,
         served: &mut Served,
     ) {
-        let registration = self.registration(session, call, request, payload);
-        let kind = <RegisterFunctionRequest as remex_protocol::Rpc>::KIND;
-        match registration {
-            Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
-            Ok(registration) => {
-                let (answer, compile) = self.registry.register(registration);
-                served.compile.extend(compile);
-                if let Some(answer) = answer {
-                    served.answers.push(self.frame(call, kind, answer.map(Reply::RegisterFunction)));
-                }
-            }
+        let index = request.program;
+        let Registered { answer, compile, bound } = match self.registration(session, call, request, payload) {
+            Err(error) => self.registry.refuse(session, index, error),
+            Ok(registration) => self.registry.register(registration),
+        };
+        served.compile.extend(compile);
+        served.bound.extend(bound);
+        if let Some(answer) = answer {
+            let kind = <RegisterFunctionRequest as remex_protocol::Rpc>::KIND;
+            served.answers.push(self.frame(call, kind, answer.map(Reply::RegisterFunction)));
         }
     }
 
@@ -346,8 +349,7 @@ fn no_such_device(object: ObjectId) -> Error {
 
 /// A deadline that a peer names; far away is as good as never.
 fn until(at: Instant, time_left_ms: u64) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-    at + Duration::from_millis(time_left_ms).min(FAR)
+    at + Duration::from_millis(time_left_ms).min(deadline::FAR)
 }
 
 fn fits(metadata: &TensorMetadata, len: u64) -> Result<()> {

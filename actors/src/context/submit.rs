@@ -16,9 +16,9 @@ use super::{ContextShared, ObjectInput, OutputForm, RemoteExecute, ingress::Queu
 use crate::{
     Error, Result,
     client::Admission,
-    envelope::post,
+    deadline,
     handles::{Chain, Execution, ObjectRef, TensorHandle},
-    pending::{Cancelled, Promised},
+    pending::Promised,
     promise::{Promise, call_cell, promise},
 };
 
@@ -32,21 +32,19 @@ impl ContextShared {
         let begin = Instant::now();
         let plan = self.plan(&execute)?;
         let edge = &self.link(plan.receiver)?.receiver.edge;
-        let limit = execute.deadline.unwrap_or(self.default_deadline);
+        let deadline = deadline::after(begin, execute.deadline.unwrap_or(self.default_deadline));
         let admission = match edge.try_admit(0) {
             Ok(admission) => admission,
-            Err(_) => {
-                tokio::time::timeout_at(begin + limit, edge.admit(0)).await.map_err(|_| not_admitted(self, &plan))?
-            }
+            Err(_) => tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, &plan))?,
         };
-        self.send(execute, plan, begin + limit, admission)
+        self.send(execute, plan, deadline, admission)
     }
 
     /// The same without waiting: `Overloaded` if the credits are used up.
     pub fn try_execute(self: &Arc<Self>, execute: RemoteExecute) -> Result<Execution> {
         let plan = self.plan(&execute)?;
         let admission = self.link(plan.receiver)?.receiver.edge.try_admit(0)?;
-        let deadline = Instant::now() + execute.deadline.unwrap_or(self.default_deadline);
+        let deadline = deadline::from_now(execute.deadline.unwrap_or(self.default_deadline));
         self.send(execute, plan, deadline, admission)
     }
 
@@ -209,9 +207,7 @@ impl ContextShared {
 
     /// Gives up on a call: its promises fail with `Cancelled` now, unless they have settled.
     pub fn cancel(&self, chain: &Chain) {
-        if let Some(link) = &self.peers[chain.task.position()].link {
-            post(&link.receiver.cancel, Cancelled::by_caller(chain.call));
-        }
+        self.ingress.push_cancel(chain.task, chain.call);
     }
 
     /// An id on a device. Nothing is sent.
@@ -245,7 +241,7 @@ impl ContextShared {
             context: self.link(object.owner())?.index,
             object: object.id(),
             origin: object.origin(object.owner()),
-            time_left_ms: limit.as_millis() as u64,
+            time_left_ms: limit.min(deadline::FAR).as_millis() as u64,
         };
         let (reply, data) = self.ask(object.owner(), request, Bytes::new(), Some(limit), vec![object.clone()]).await?;
         Tensor::from_bytes(reply.metadata, data).map_err(|error| {
@@ -282,7 +278,7 @@ impl ContextShared {
         limit: Option<Duration>,
         holds: Vec<ObjectRef>,
     ) -> Result<(R::Reply, Bytes)> {
-        let deadline = Instant::now() + limit.unwrap_or(self.default_deadline);
+        let deadline = deadline::from_now(limit.unwrap_or(self.default_deadline));
         let (call, answer) = self.begin(to, request, payload, deadline, holds).await?;
         let mut guard = CancelOnDrop { context: self, to, call, answered: false };
         let answer = answer.get().await;
@@ -352,8 +348,8 @@ struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        if let (false, Some(link)) = (self.answered, &self.context.peers[self.to.position()].link) {
-            post(&link.receiver.cancel, Cancelled::by_caller(self.call));
+        if !self.answered {
+            self.context.ingress.push_cancel(self.to, self.call);
         }
     }
 }

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient};
 use futures_util::FutureExt;
 use remex_protocol::{ErrorCode, RemoteError};
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Abort, Compile, Compiled, ExecutorConfig, Returned, Run, Task, contain, lanes::Lanes};
+use super::{Abort, Compile, Compiled, Ended, ExecutorConfig, Returned, Run, Task, contain, lanes::Lanes};
 use crate::{
     Error, Result,
     envelope::post,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Work {
 #[derive(Debug)]
 enum Handle {
     Pool { work: u64, cancelled: Arc<AtomicBool> },
-    Async { cancelled: Arc<AtomicBool>, spawned: Option<SpawnHandle> },
+    Async { cancelled: Arc<AtomicBool>, task: JoinHandle<()> },
 }
 
 impl Executor {
@@ -106,6 +106,14 @@ impl Executor {
 
 impl Actor for Executor {
     type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        for handle in self.works.values() {
+            if let Handle::Async { task, .. } = handle {
+                task.abort();
+            }
+        }
+    }
 }
 
 impl Handler<Run> for Executor {
@@ -129,7 +137,9 @@ impl Handler<Run> for Executor {
                     self.pool(lane, Work { go, refuse }, ctx);
                 }
                 Body::Async(program) => {
-                    let (name, future) = (call.program.clone(), program(call));
+                    // Making the future is the program's code, too: it belongs under the same `catch_unwind` (I9).
+                    let (name, program) = (call.program.clone(), program.clone());
+                    let future = Box::pin(async move { program(call).await });
                     self.run_async(tag, job, name, future, cancelled, done.clone(), ctx);
                 }
                 Body::Actor(actor) => {
@@ -159,18 +169,18 @@ impl Executor {
         done: Recipient<Fulfil>,
         ctx: &mut Context<Self>,
     ) {
+        let executor = ctx.address().recipient();
         let run = async move {
             let outcome = match std::panic::AssertUnwindSafe(future).catch_unwind().await {
                 Ok(outcome) => outcome.map_err(|error| contain::failed(error, &name)),
                 Err(panic) => Err(contain::panicked(&*panic, &name)),
             };
             send(&done, job, outcome);
+            post(&executor, Ended { tag, job });
         };
-        let ended = actix::ActorFutureExt::map(run.into_actor(self), move |(), act: &mut Self, _| {
-            act.works.remove(&(tag, job));
-        });
-        let spawned = Some(ctx.spawn(ended));
-        self.works.insert((tag, job), Handle::Async { cancelled, spawned });
+        // Not in the actor's own context: that would not begin them in order.
+        let task = actix::spawn(run);
+        self.works.insert((tag, job), Handle::Async { cancelled, task });
     }
 }
 
@@ -184,11 +194,9 @@ impl Handler<Abort> for Executor {
                     cancelled.store(true, Ordering::Relaxed);
                     self.lanes.abandon(work);
                 }
-                Some(Handle::Async { cancelled, spawned }) => {
+                Some(Handle::Async { cancelled, task }) => {
                     cancelled.store(true, Ordering::Relaxed);
-                    if let Some(handle) = spawned {
-                        ctx.cancel_future(handle);
-                    }
+                    task.abort();
                 }
                 None => {}
             }
@@ -218,6 +226,14 @@ impl Handler<Returned> for Executor {
         self.lanes.returned(work);
         self.works.retain(|_, handle| !matches!(handle, Handle::Pool { work: own, .. } if *own == work));
         self.go_on(ctx);
+    }
+}
+
+impl Handler<Ended> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, Ended { tag, job }: Ended, _: &mut Context<Self>) {
+        self.works.remove(&(tag, job));
     }
 }
 

@@ -87,9 +87,17 @@ pub struct Compiled {
 
 // From its own runs.
 
-/// A run on the pool or an async one has ended.
+/// A run on the pool has ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Returned {
     pub(super) work: u64,
+}
+
+/// An async run has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ended {
+    pub(super) tag: u64,
+    pub(super) job: u64,
 }

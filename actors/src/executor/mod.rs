@@ -18,7 +18,7 @@ mod lanes;
 mod messages;
 
 pub use actor::Executor;
-pub use messages::{Abort, Compile, Compiled, Returned, Run, Task};
+pub use messages::{Abort, Compile, Compiled, Ended, Returned, Run, Task};
 
 /// How a task runs programs.
 #[derive(Clone, Debug, PartialEq, Eq)]

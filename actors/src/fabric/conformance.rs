@@ -58,12 +58,17 @@ pub async fn connect(fabric: &dyn Fabric, address: &Address) -> (Connection, Con
     (dialled.expect("dial"), accepted.expect("accept"))
 }
 
-/// What one read gives.
+/// What one read gives, without the marks that keep a reply's place.
 pub async fn read(reader: &mut dyn FrameReader) -> Result<Vec<Frame>, FabricError> {
-    let mut frames = Vec::new();
-    poll_fn(|cx| reader.poll_read(cx, &mut frames)).await?;
-    assert!(!frames.is_empty(), "a read gives at least one frame");
-    Ok(frames)
+    loop {
+        let mut frames = Vec::new();
+        poll_fn(|cx| reader.poll_read(cx, &mut frames)).await?;
+        assert!(!frames.is_empty(), "a read gives at least one frame");
+        frames.retain(|frame| !matches!(frame.body, Body::ReplyAnnounced));
+        if !frames.is_empty() {
+            return Ok(frames);
+        }
+    }
 }
 
 /// Reads until there are `n` frames, and not more.

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
 };
 
@@ -26,13 +26,20 @@ struct Inner {
     context: Arc<ContextShared>,
     id: ObjectId,
     owner: TaskIndex,
-    /// Whether a call has named it to its task: only then is there something to release.
-    named: AtomicBool,
+    /// One of the constants below.
+    state: AtomicU8,
 }
+
+/// Nothing that was sent to its task says that it will be made.
+const NEW: u8 = 0;
+/// A call has named it to its task: there is something to release.
+const NAMED: u8 = 1;
+/// It was deleted: there is nothing left to release.
+const DELETED: u8 = 2;
 
 impl ObjectRef {
     pub(crate) fn new(context: Arc<ContextShared>, id: ObjectId, owner: TaskIndex) -> Self {
-        Self(Arc::new(Inner { context, id, owner, named: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { context, id, owner, state: AtomicU8::new(NEW) }))
     }
 
     /// Its id.
@@ -64,27 +71,27 @@ impl ObjectRef {
 
     /// A call that is about to be queued makes the object.
     pub(crate) fn set_named(&self) {
-        self.0.named.store(true, Ordering::Release);
+        self.0.state.store(NAMED, Ordering::Release);
     }
 
     /// It was deleted: there is nothing to release any more.
     pub(crate) fn set_deleted(&self) {
-        self.0.named.store(false, Ordering::Release);
+        self.0.state.store(DELETED, Ordering::Release);
     }
 
     /// How `receiver` gets at it (I4a).
     pub(crate) fn origin(&self, receiver: TaskIndex) -> Origin {
-        match (self.0.owner == receiver, self.0.named.load(Ordering::Acquire)) {
+        match (self.0.owner == receiver, self.0.state.load(Ordering::Acquire)) {
             (false, _) => Origin::Owner(self.0.owner),
-            (true, true) => Origin::Here,
-            (true, false) => Origin::Anywhere,
+            (true, NEW) => Origin::Anywhere,
+            (true, _) => Origin::Here,
         }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if *self.named.get_mut() {
+        if *self.state.get_mut() == NAMED {
             self.context.release(self.owner, self.id);
         }
     }

@@ -68,6 +68,8 @@ enum State {
     Stored,
     Compiling {
         compilation: u64,
+        /// Names under which calls wait that came before the program's bytes.
+        aliases: Vec<u64>,
         waiting: Vec<(SessionId, CallId)>,
     },
     Ready(Arc<Executable>),
@@ -76,6 +78,8 @@ enum State {
 /// What an index stands for.
 #[derive(Debug)]
 enum Slot {
+    /// Its registration has come, the program's bytes are on their way; calls wait for this compilation.
+    Arriving(u64, Arc<str>),
     Named(Arc<str>),
     /// Its registration failed; so do calls that did not wait for the answer.
     Failed(Error),
@@ -90,27 +94,84 @@ pub(crate) struct Registry {
     compilations: u64,
 }
 
+/// What a registration comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Registered {
+    /// The answer; `None`: it is being compiled, and answered by [`Registry::compiled`].
+    pub(crate) answer: Option<Result<RegisterFunctionReply>>,
+    /// What is to be compiled.
+    pub(crate) compile: Option<ToCompile>,
+    /// A compilation that calls wait for already, and how it ended.
+    pub(crate) bound: Option<(u64, Result<Arc<Executable>>)>,
+}
+
 impl Registry {
-    /// Registers a program. `Ok(None)`: it is being compiled, and answered by [`compiled`](Self::compiled). Whatever
-    /// fails leaves nothing behind but the index, which stands for the failure.
-    pub(crate) fn register(
-        &mut self,
-        registration: Registration,
-    ) -> (Option<Result<RegisterFunctionReply>>, Option<ToCompile>) {
-        let slot = (registration.session, registration.index);
-        if self.slots.contains_key(&slot) {
-            let message = format!("{} stands for a program on this link already: choose another index", slot.1);
-            return (Some(Err(Error::new(ErrorCode::AlreadyExists, message))), None);
+    /// A registration has come whose program's bytes are on their way: calls may refer to it already. An index that
+    /// stands for something is left alone; the registration is refused when it is whole.
+    pub(crate) fn announce(&mut self, session: SessionId, index: ProgramIndex, name: &str) {
+        let compilation = self.compilations + 1;
+        if let std::collections::btree_map::Entry::Vacant(slot) = self.slots.entry((session, index)) {
+            slot.insert(Slot::Arriving(compilation, name.into()));
+            self.compilations = compilation;
         }
+    }
+
+    /// Registers a program. Whatever fails leaves nothing behind but the index, which stands for the failure.
+    pub(crate) fn register(&mut self, registration: Registration) -> Registered {
+        let slot = (registration.session, registration.index);
+        let arriving = match self.slots.get(&slot) {
+            None => None,
+            Some(Slot::Arriving(compilation, _)) => Some(*compilation),
+            Some(Slot::Named(_) | Slot::Failed(_)) => {
+                let message = format!("{} stands for a program on this link already: choose another index", slot.1);
+                let answer = Some(Err(Error::new(ErrorCode::AlreadyExists, message)));
+                return Registered { answer, ..Registered::default() };
+            }
+        };
         match self.add(registration) {
-            Ok((name, reply, to_compile)) => {
-                self.slots.insert(slot, Slot::Named(name));
-                (reply.map(Ok), to_compile)
+            Ok((name, reply, compile)) => {
+                self.slots.insert(slot, Slot::Named(name.clone()));
+                let mut registered = Registered { answer: reply.map(Ok), compile, bound: None };
+                if let Some(compilation) = arriving {
+                    self.bind_arrived(&name, compilation, &mut registered);
+                }
+                registered
             }
             Err(error) => {
                 self.slots.insert(slot, Slot::Failed(error.clone()));
-                (Some(Err(error)), None)
+                self.failed(slot, arriving, error)
             }
+        }
+    }
+
+    /// A registration whose bytes have come cannot be carried out: its index stands for the failure.
+    pub(crate) fn refuse(&mut self, session: SessionId, index: ProgramIndex, error: Error) -> Registered {
+        let slot = (session, index);
+        let arriving = match self.slots.get(&slot) {
+            Some(Slot::Arriving(compilation, _)) => Some(*compilation),
+            None | Some(Slot::Named(_) | Slot::Failed(_)) => None,
+        };
+        self.failed(slot, arriving, error)
+    }
+
+    fn failed(&mut self, slot: (SessionId, ProgramIndex), arriving: Option<u64>, error: Error) -> Registered {
+        if arriving.is_some() {
+            self.slots.insert(slot, Slot::Failed(error.clone()));
+        }
+        let bound = arriving.map(|compilation| (compilation, Err(error.clone())));
+        Registered { answer: Some(Err(error)), compile: None, bound }
+    }
+
+    /// Calls wait under a name of their own for a program that is known now.
+    fn bind_arrived(&mut self, name: &Arc<str>, waits_for: u64, registered: &mut Registered) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        if let State::Stored = entry.state {
+            registered.compile = Some(entry.compile(&mut self.compilations, Vec::new()));
+        }
+        match &mut entry.state {
+            State::Compiling { aliases, .. } => aliases.push(waits_for),
+            State::Ready(program) => registered.bound = Some((waits_for, Ok(program.clone()))),
+            State::Stored => {}
         }
     }
 
@@ -158,17 +219,20 @@ impl Registry {
         Ok((name, reply, to_compile))
     }
 
-    /// A compilation ended: what its calls are to run, and who is to be answered. After a failure the name is free again.
+    /// A compilation ended: what its calls are to run, the names under which they wait, and who is to be answered. After
+    /// a failure the name is free again.
     pub(crate) fn compiled(
         &mut self,
         compilation: u64,
         program: Result<Arc<Executable>>,
-    ) -> (Result<Arc<Executable>>, Vec<Answered>) {
+    ) -> (Result<Arc<Executable>>, Vec<u64>, Vec<Answered>) {
         let is_it = |entry: &&mut Entry| matches!(&entry.state, State::Compiling { compilation: own, .. } if *own == compilation);
         // It may have been unregistered meanwhile.
-        let Some(entry) = self.entries.values_mut().find(is_it) else { return (program, Vec::new()) };
-        let State::Compiling { waiting, .. } = std::mem::replace(&mut entry.state, State::Stored) else {
-            return (program, Vec::new());
+        let Some(entry) = self.entries.values_mut().find(is_it) else {
+            return (program, vec![compilation], Vec::new());
+        };
+        let State::Compiling { waiting, mut aliases, .. } = std::mem::replace(&mut entry.state, State::Stored) else {
+            return (program, vec![compilation], Vec::new());
         };
         let program = program.and_then(|program| entry.check_outputs(&program).map(|()| program));
         let answer = match &program {
@@ -188,7 +252,8 @@ impl Registry {
             }
         };
         let answers = waiting.into_iter().map(|(session, call)| (session, call, answer.clone()));
-        (program, answers.collect())
+        aliases.push(compilation);
+        (program, aliases, answers.collect())
     }
 
     /// The program that an index stands for; one that was only stored is to be compiled now.
@@ -200,6 +265,10 @@ impl Registry {
         let name = match self.slots.get(&(session, index)) {
             None => return Err(unknown()),
             Some(Slot::Failed(error)) => return Err(error.clone()),
+            Some(Slot::Arriving(compilation, name)) => {
+                let binding = Binding::Compiling(*compilation);
+                return Ok((Bound { name: name.clone(), binding, outputs: None }, None));
+            }
             Some(Slot::Named(name)) => name,
         };
         let entry = self.entries.get_mut(name).ok_or_else(unknown)?;
@@ -217,7 +286,7 @@ impl Registry {
                 let message = format!("{index} stands for no program on this link");
                 Err(Error::new(ErrorCode::NotFound, message))
             }
-            Some(Slot::Failed(_)) => Ok(()),
+            Some(Slot::Failed(_) | Slot::Arriving(..)) => Ok(()),
             Some(Slot::Named(name)) => {
                 self.give_up(&name);
                 Ok(())
@@ -261,7 +330,7 @@ impl Entry {
 
     fn compile(&mut self, compilations: &mut u64, waiting: Vec<(SessionId, CallId)>) -> ToCompile {
         *compilations += 1;
-        self.state = State::Compiling { compilation: *compilations, waiting };
+        self.state = State::Compiling { compilation: *compilations, aliases: Vec::new(), waiting };
         ToCompile { compilation: *compilations, format: self.format.clone(), source: self.source.clone() }
     }
 
@@ -333,14 +402,14 @@ mod tests {
     #[test]
     fn the_same_program_may_be_registered_twice_and_another_may_not() {
         let mut registry = Registry::default();
-        let (answer, to_compile) = registry.register(registration(0, "f", b"x"));
-        assert!(answer.is_none());
-        let (again, none) = registry.register(registration(1, "f", b"x"));
-        assert!(again.is_none() && none.is_none());
-        let (other, none) = registry.register(registration(2, "f", b"y"));
-        assert_eq!(other.unwrap().unwrap_err().code(), ErrorCode::RemoteFunctionAlreadyExists);
-        assert!(none.is_none());
-        let (_, answers) = registry.compiled(to_compile.unwrap().compilation, program(2));
+        let first = registry.register(registration(0, "f", b"x"));
+        assert!(first.answer.is_none());
+        let again = registry.register(registration(1, "f", b"x"));
+        assert!(again.answer.is_none() && again.compile.is_none());
+        let other = registry.register(registration(2, "f", b"y"));
+        assert_eq!(other.answer.unwrap().unwrap_err().code(), ErrorCode::RemoteFunctionAlreadyExists);
+        assert!(other.compile.is_none());
+        let (_, _, answers) = registry.compiled(first.compile.unwrap().compilation, program(2));
         assert_eq!(answers.len(), 2);
         for (_, _, answer) in answers {
             assert_eq!(answer.unwrap().output_devices, [DeviceIndex(3), DeviceIndex(3)]);
@@ -350,23 +419,23 @@ mod tests {
     #[test]
     fn a_failed_compilation_leaves_only_its_failure_behind() {
         let mut registry = Registry::default();
-        let (_, to_compile) = registry.register(registration(0, "f", b"x"));
+        let to_compile = registry.register(registration(0, "f", b"x")).compile;
         let (bound, _) = registry.find(SessionId(1), ProgramIndex(0)).unwrap();
         assert!(matches!(bound.binding, Binding::Compiling(1)));
         let error = Error::new(ErrorCode::MalformedProgram, "x");
-        assert_eq!(registry.compiled(to_compile.unwrap().compilation, Err(error)).1.len(), 1);
+        assert_eq!(registry.compiled(to_compile.unwrap().compilation, Err(error)).2.len(), 1);
         assert_eq!(registry.bytes, 0);
         let error = registry.find(SessionId(1), ProgramIndex(0)).unwrap_err();
         assert_eq!(error.code(), ErrorCode::MalformedProgram);
-        assert!(registry.register(registration(1, "f", b"other")).1.is_some(), "the name is free");
+        assert!(registry.register(registration(1, "f", b"other")).compile.is_some(), "the name is free");
     }
 
     #[test]
     fn a_stored_program_is_compiled_at_its_first_use() {
         let mut registry = Registry::default();
         let at_first_use = Registration { when: CompileWhen::FirstUse, ..registration(0, "f", b"x") };
-        let (answer, none) = registry.register(at_first_use);
-        assert!(answer.unwrap().is_ok() && none.is_none());
+        let stored = registry.register(at_first_use);
+        assert!(stored.answer.unwrap().is_ok() && stored.compile.is_none());
         let (_, first) = registry.find(SessionId(1), ProgramIndex(0)).unwrap();
         let (_, second) = registry.find(SessionId(1), ProgramIndex(0)).unwrap();
         assert!(first.is_some() && second.is_none());
@@ -382,5 +451,24 @@ mod tests {
         assert_eq!(registry.entries.len(), 1);
         registry.end_session(SessionId(2));
         assert_eq!((registry.entries.len(), registry.bytes), (0, 0));
+    }
+
+    #[test]
+    fn calls_may_come_before_the_programs_bytes() {
+        let mut registry = Registry::default();
+        registry.announce(SessionId(1), ProgramIndex(0), "f");
+        let (bound, none) = registry.find(SessionId(1), ProgramIndex(0)).unwrap();
+        let Binding::Compiling(waits_for) = bound.binding else { panic!("{bound:?}") };
+        assert!(none.is_none());
+        let compilation = registry.register(registration(0, "f", b"x")).compile.unwrap().compilation;
+        let (_, names, _) = registry.compiled(compilation, program(1));
+        assert!(names.contains(&waits_for) && names.contains(&compilation));
+        // Another session's calls wait for what is ready by then, or for what is refused.
+        for (bytes, good) in [(b"x", true), (b"y", false)] {
+            let session = SessionId(2 + u64::from(good));
+            registry.announce(session, ProgramIndex(0), "f");
+            let registered = registry.register(Registration { session, ..registration(0, "f", bytes) });
+            assert_eq!(registered.bound.unwrap().1.is_ok(), good);
+        }
     }
 }

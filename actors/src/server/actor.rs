@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Error, Result,
     context::{self, CloseContext, ContextShared, DistributedContext, Peer, Refuse},
+    deadline,
     envelope::{ask, post},
     link::Identity,
     objects,
@@ -296,7 +297,7 @@ impl Handler<Stop> for Server {
         for context in self.contexts.iter() {
             post(&context.parts.addr.clone().recipient(), Refuse(error.clone().on_task(&self.who.task).into()));
         }
-        let (inspect, deadline) = (ctx.address().recipient(), Instant::now() + drain);
+        let (inspect, deadline) = (ctx.address().recipient(), deadline::from_now(drain));
         let drained = async move {
             while ask(&inspect, Inspect).await.is_ok_and(|stats| stats.jobs > 0) && Instant::now() < deadline {
                 tokio::time::sleep(DRAIN_CHECK).await;

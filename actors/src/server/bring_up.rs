@@ -18,6 +18,7 @@ use crate::{
     Error, Result,
     client::Receiver,
     context::{ContextShared, Peer, PeerLink},
+    deadline,
     server::{Directory, directory::own_address},
 };
 
@@ -28,7 +29,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 
 /// Asks the tasks at these addresses who they are; tries again until `wait` is over.
 pub(super) async fn discover(directory: &Directory, addresses: &[Address], wait: Duration) -> Result<Vec<Discovered>> {
-    let deadline = Instant::now() + wait;
+    let deadline = deadline::from_now(wait);
     let found = addresses.iter().map(|address| async move {
         let receiver = directory.receiver(None, address)?;
         get_devices(&receiver, deadline).await
@@ -83,7 +84,7 @@ pub(super) async fn tables(
     id: remex_protocol::ids::ContextId,
     prefix: remex_protocol::ids::ObjectPrefix,
 ) -> Result<ContextShared> {
-    let deadline = Instant::now() + config.wait;
+    let deadline = deadline::from_now(config.wait);
     let others = config.cluster.tasks().iter().filter(|task| task.name != own.name);
     let found = others.map(|task| async move {
         let Some(address) = &task.address else { return Ok((task.clone(), None, Vec::new())) };
@@ -160,7 +161,7 @@ pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
     let closed = closed.map(|(peer, link)| async move {
         let created = link.ready_chain.get().is_some() && peer.lost.get().is_none();
         let result = if created { close_on(&link.receiver, link.index).await } else { Ok(()) };
-        link.receiver.indexes.give_back(link.index);
+        link.receiver.indexes.ended(link.index, &result);
         result.map_err(|error| error.map(|error| error.on_task(&peer.info.name)))
     });
     join_all(closed).await.into_iter().filter_map(Result::err).collect()

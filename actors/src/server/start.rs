@@ -12,6 +12,7 @@ use std::{
 
 use actix::{Actor, Addr, Recipient};
 use remex_protocol::{DeviceName, cluster::Address, handshake::Credits};
+use tokio::task::JoinHandle;
 
 use super::{
     Directory, ExecutorRecipients, ObjectManagerFactory, Server, actor::Accepted, contexts::Contexts,
@@ -61,6 +62,8 @@ pub struct Started {
     pub server: Addr<Server>,
     /// Where it listens really.
     pub address: Option<Address>,
+    /// Accepts connections; who aborts it and waits for its end knows that the address is free again.
+    pub listening: Option<JoinHandle<()>>,
 }
 
 /// Starts a server on the calling arbiter.
@@ -115,11 +118,9 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         accepted: server.clone().recipient(),
         last: Arc::new(AtomicU64::new(0)),
     };
-    if let Some(listener) = listener {
-        actix::spawn(accept(listener, made.clone()));
-    }
+    let listening = listener.map(|listener| actix::spawn(accept(listener, made.clone())));
     let _ = acceptor.set(made);
-    Ok(Started { server, address })
+    Ok(Started { server, address, listening })
 }
 
 /// Turns connections into sessions.

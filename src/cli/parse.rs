@@ -1,0 +1,42 @@
+//! Arguments that several commands take.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use remex::Address;
+
+use super::Failure;
+
+/// A time as a person writes it: `30s`, `1m 30s`, `250ms`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write a time like 30s, 250ms or 1m30s"))
+}
+
+/// Whether each address is given once.
+pub(crate) fn distinct(addresses: &[Address]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    match addresses.iter().find(|address| !seen.insert(*address)) {
+        None => Ok(()),
+        Some(twice) => Err(Failure::usage(format!("--connect names {twice} twice: give each worker once"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        for text in ["", "5", "s", "-1s", "5 parsecs"] {
+            assert!(duration(text).unwrap_err().contains("write a time like 30s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_stands_twice_is_named() {
+        let addresses: Vec<Address> = ["unix:/a", "unix:/b", "unix:/a"].map(|text| text.parse().unwrap()).into();
+        assert!(distinct(&addresses[..2]).is_ok());
+        assert!(format!("{:?}", distinct(&addresses).unwrap_err()).contains("unix:/a twice"));
+    }
+}
