@@ -28,7 +28,7 @@ pub(super) fn opening(cluster: &Cluster) -> String {
         if count == 1 { "one worker".to_owned() } else { format!("{count} workers") }
     );
     let mut line = |who: &str, task: &dyn std::fmt::Display, rest: &str| {
-        let _ = writeln!(text, "  {who:9} {:26} {rest}", task.to_string());
+        let _ = writeln!(text, "  {who:9} {:29} {rest}", task.to_string());
     };
     line("client", cluster.client.task(), "this thread");
     for (number, worker) in cluster.workers.iter().enumerate() {
@@ -72,7 +72,9 @@ pub(super) fn answers(samples: &Set, pipeline: &Pipeline) -> String {
         let digits = |digits: &[i64]| digits.iter().map(|digit| format!(" {digit}")).collect::<String>();
         let marks: String = read.iter().zip(written).map(|(a, b)| if a == b { "  " } else { " ^" }).collect();
         let _ = writeln!(text, "  read as {}\n  written {}", digits(read), digits(written));
-        let _ = writeln!(text, "          {}", marks.trim_end());
+        if marks.contains('^') {
+            let _ = writeln!(text, "          {}", marks.trim_end());
+        }
     }
     let right = samples.right(&pipeline.answers);
     let _ = writeln!(text, "  {right} of {} are right: {:.1} %.", samples.len(), percent(right, samples.len()));
