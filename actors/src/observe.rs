@@ -16,7 +16,7 @@ pub struct Observed(pub Vec<Event>);
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The receiver of the call, or the other end of the link.
+    /// The receiver of the call, or the other end of the link: its name, or its address where the name is not known.
     pub task: Arc<str>,
     /// When.
     pub at: Instant,

@@ -2,6 +2,8 @@
 
 mod bring_up;
 mod calls;
+#[cfg(feature = "cli")]
+mod cli;
 mod expiry;
 mod extend;
 mod faults;

@@ -134,7 +134,7 @@ impl RemoteClient {
         };
         let address = ctx.address();
         let link = Link::open(connection, self.epoch, address.clone().recipient(), address.recipient());
-        waiting.into_iter().for_each(|frame| link.push(frame));
+        Self::push(&link, waiting, &self.replies);
         let up = LinkUp { task: welcome.task, incarnation: welcome.incarnation, address: self.address.clone() };
         tracing::debug!(task = %up.task, address = %up.address, "link up");
         self.callers.drain(..).for_each(|caller| caller.settle(Ok(up.clone())));
@@ -172,6 +172,18 @@ impl RemoteClient {
         }
     }
 
+    /// Sends calls; one that cannot be sent fails alone.
+    fn push(link: &Link, frames: Vec<Frame>, replies: &Recipient<Replies>) {
+        for frame in frames {
+            let (call, kind) = (frame.call, if let Body::Call(request) = &frame.body { request.kind() } else { 0 });
+            if let Err(error) = link.push(frame) {
+                let error = RemoteError::new(ErrorCode::InvalidArgument, error.to_string());
+                let error = Box::new(error.with_effect(Effect::NotSent));
+                post(replies, Replies(vec![Frame::new(call, Body::Failed { kind, error })]));
+            }
+        }
+    }
+
     /// Answers calls that were not sent.
     fn answer(&self, frames: Vec<Frame>, error: &Error) {
         let failed = frames.into_iter().filter_map(|Frame { call, body, .. }| match body {
@@ -200,7 +212,8 @@ impl RemoteClient {
                 LinkEvent::Up(_) => What::LinkUp,
                 LinkEvent::Down { error, .. } => What::LinkDown(error.clone()),
             };
-            let (task, at) = (self.peer().into(), tokio::time::Instant::now());
+            let name = self.expected.as_ref().map_or_else(|| self.address.to_string(), TaskName::to_string);
+            let (task, at) = (name.into(), tokio::time::Instant::now());
             self.observers.tell(vec![Event { task, at, call: CallId::default(), name: "", what }]);
         }
         self.watchers.retain(Recipient::connected);
@@ -217,7 +230,7 @@ impl Handler<Outgoing> for RemoteClient {
 
     fn handle(&mut self, Outgoing(frames): Outgoing, ctx: &mut Context<Self>) {
         match &mut self.state {
-            State::Up { link, .. } => frames.into_iter().for_each(|frame| link.push(frame)),
+            State::Up { link, .. } => Self::push(link, frames, &self.replies),
             State::Dialling { waiting } => waiting.extend(frames),
             State::Idle => self.dial(frames, ctx),
             State::HungUp => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use remex_protocol::{
     Call, DeviceName, ErrorCode, Reply, Rpc,
     calls::*,
-    frame::MAX_ARGS,
+    frame::{MAX_ARGS, MAX_BAGGAGE},
     ids::{CallId, DeviceIndex, ObjectId, TaskIndex},
     tensor::Tensor,
 };
@@ -80,6 +80,10 @@ impl ContextShared {
         }
         if execute.inputs.len() > MAX_ARGS || devices.len() > MAX_ARGS {
             return Err(invalid(format!("a call takes and gives at most {MAX_ARGS} objects")));
+        }
+        let baggage: usize = execute.baggage.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if baggage > MAX_BAGGAGE {
+            return Err(invalid(format!("the baggage has {baggage} bytes, at most {MAX_BAGGAGE} are allowed")));
         }
         for &device in &devices {
             if self.owner(device) != Some(receiver) {

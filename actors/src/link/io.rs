@@ -78,9 +78,9 @@ impl Link {
     }
 
     /// Puts a frame behind those that wait to be written. They are written together once the arbiter has run what is
-    /// ready.
-    pub(crate) fn push(&self, frame: Frame) {
-        self.shared.push(frame);
+    /// ready. A frame that cannot be sent changes nothing.
+    pub(crate) fn push(&self, frame: Frame) -> Result<(), FabricError> {
+        self.shared.push(frame)
     }
 
     /// Ends the connection when all that was pushed is written.
@@ -109,15 +109,14 @@ impl fmt::Debug for Link {
 }
 
 impl Shared {
-    fn push(&self, mut frame: Frame) {
+    fn push(&self, mut frame: Frame) -> Result<(), FabricError> {
         let mut numbering = self.numbering.get();
         numbering.stamp(&mut frame);
+        self.writer.borrow_mut().push(frame)?;
         self.numbering.set(numbering);
         self.spoke.set(true);
-        if let Err(error) = self.writer.borrow_mut().push(frame) {
-            return self.lose(&error);
-        }
         self.pushed.notify_one();
+        Ok(())
     }
 
     fn lose(&self, error: &dyn fmt::Display) {
@@ -181,7 +180,9 @@ async fn watch(shared: Rc<Shared>) {
             return shared.lose(&format!("nothing was heard for {} s", LOST_AFTER.as_secs()));
         }
         if !shared.spoke.replace(false) {
-            shared.push(Frame::new(CallId::default(), Body::Heartbeat));
+            if let Err(error) = shared.push(Frame::new(CallId::default(), Body::Heartbeat)) {
+                return shared.lose(&error);
+            }
             shared.spoke.set(false);
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use rand::Rng;
 use remex_protocol::{
-    DeviceName, ErrorCode, RemoteError,
+    DeviceName, Effect, ErrorCode, RemoteError,
     calls::{CloseContextRequest, ContextMode, CreateContextRequest, GetDevicesRequest, KeepAliveRequest},
     cluster::{Address, TaskInfo, TaskName},
     ids::ContextIndex,
@@ -24,6 +24,8 @@ use crate::{
 
 /// A task may take so long to answer a control call of the bring-up.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A task that can be reached may take so long to say who it is, however short the wait.
+const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// First and longest pause between two attempts to reach a task.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -49,9 +51,11 @@ pub(super) async fn discover(directory: &Directory, addresses: &[Address], wait:
 async fn get_devices(receiver: &Receiver, deadline: Instant) -> Result<Discovered> {
     let mut pause = BACKOFF.0;
     loop {
-        let error = match ask_devices(receiver).await {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
+        let limit = LEAST_ATTEMPT.max(deadline.saturating_duration_since(Instant::now()));
+        let error = match tokio::time::timeout(limit, ask_devices(receiver)).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(silent(receiver, limit)),
         };
         let again = matches!(error.code(), ErrorCode::RpcUnavailable | ErrorCode::Unavailable);
         if !again || Instant::now() + pause >= deadline {
@@ -61,6 +65,12 @@ async fn get_devices(receiver: &Receiver, deadline: Instant) -> Result<Discovere
         tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
         pause = (pause * 2).min(BACKOFF.1);
     }
+}
+
+/// Somebody took the connection and said nothing.
+fn silent(receiver: &Receiver, limit: Duration) -> Error {
+    let message = format!("{} cannot be reached: no answer within {:.0} s", receiver.address, limit.as_secs_f64());
+    RemoteError::new(ErrorCode::RpcUnavailable, message).with_effect(Effect::NotSent).into()
 }
 
 async fn ask_devices(receiver: &Receiver) -> Result<Discovered> {

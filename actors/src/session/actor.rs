@@ -156,8 +156,17 @@ impl Session {
     }
 
     fn push(&self, frame: Frame) {
-        if let Some(link) = &self.link {
-            link.push(frame);
+        let Some(link) = &self.link else { return };
+        let (call, kind) = match &frame.body {
+            Body::Completed(reply) => (frame.call, reply.kind()),
+            _ => (frame.call, 0),
+        };
+        if let Err(error) = link.push(frame) {
+            // An answer that is over a limit; the call is answered with that.
+            let error = Box::new(RemoteError::new(ErrorCode::ResourceExhausted, error.to_string()).of_call(call));
+            if let Err(error) = link.push(Frame::new(call, Body::Failed { kind, error })) {
+                tracing::error!(session = %self.id, %error, "a call could not be answered");
+            }
         }
     }
 

@@ -1,0 +1,11 @@
+//! The built program, started as a person starts it: on port 0 and on sockets in temporary folders.
+
+mod devices;
+mod process;
+#[cfg(feature = "onnx")]
+mod python;
+#[cfg(feature = "onnx")]
+mod run;
+#[cfg(feature = "onnx")]
+mod run_refused;
+mod serve;
