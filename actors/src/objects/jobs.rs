@@ -65,6 +65,7 @@ pub(crate) struct RunJob {
 
 /// What a job does when its inputs are there.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly every job is a run; a box would cost each an allocation")]
 pub(crate) enum Work {
     Run(RunJob),
     /// Its only input is sent to the caller.
