@@ -227,8 +227,13 @@ mod tests {
     /// I1: when the tracker dies its promises fail.
     #[actix::test]
     async fn a_dead_tracker_fails_its_promises() {
+        tokio::time::pause();
         let edge = Edge::new("w", Credits::default());
-        let pending = PendingResults::new("w", edge.clone(), Observers::default()).start();
+        let made = edge.clone();
+        let pending = PendingResults::create(|ctx| {
+            ctx.run_later(Duration::from_secs(1), |_, ctx| actix::ActorContext::stop(ctx));
+            PendingResults::new("w", made, Observers::default())
+        });
         let (writer, cell) = call_cell(0);
         let deadline = (Instant::now() + Duration::from_secs(60)).into_std();
         let promised = Promised::Call(writer);
@@ -241,7 +246,6 @@ mod tests {
             holds: Vec::new(),
         };
         post(&pending.clone().recipient(), Expect(vec![expectation]));
-        drop(pending);
         assert_eq!(cell.done().await.unwrap_err().code(), ErrorCode::Internal);
     }
 }

@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn inputs_come_in_the_models_order() {
-        let (x, mask) = (Tensor::from_slice([1, 2], &[1f32, 2.]).unwrap(), Tensor::from_slice([1], &[true]).unwrap());
+        let (x, mask) = (
+            Tensor::from_slice([1, 2], &[1f32, 2.]).unwrap(),
+            Tensor::from_slice([1], &[remex::tensor::Bool(1)]).unwrap(),
+        );
         let ordered = given(&[("mask", mask.clone()), ("x", x.clone())]).unwrap();
         assert_eq!(ordered, [x, mask]);
     }
@@ -91,7 +94,7 @@ mod tests {
             assert!(failure.status() == 2 && failure.message().contains(expected), "{failure:?}");
         }
         let x = || Tensor::from_slice([1, 2], &[1f32, 2.]).unwrap();
-        let mask = |n: usize| Tensor::from_slice([n as u64], &vec![true; n]).unwrap();
+        let mask = |n: usize| Tensor::from_slice([n as u64], &vec![remex::tensor::Bool(1); n]).unwrap();
         let whole = Tensor::from_slice([1, 2], &[1i64, 2]).unwrap();
         check(&[("y", x())], "the model has no input \"y\"; its inputs are: x (f32[n,2]), mask (bool[n])");
         check(&[("x", x())], "input \"mask\" (bool[n]) is missing: give --input mask=FILE.npy");

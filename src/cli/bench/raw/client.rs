@@ -103,14 +103,16 @@ impl Caller {
             origin: Origin::Here,
             time_left_ms: 60_000,
         })?;
-        exchange(&mut self.connection, &mut self.frames).await?;
-        match self.frames.pop() {
-            Some(Frame { body: Body::Completed(Reply::FetchObject(_)), payload, .. })
-                if payload.len() == size as u64 =>
-            {
-                Ok(())
+        loop {
+            exchange(&mut self.connection, &mut self.frames).await?;
+            for frame in self.frames.drain(..) {
+                match &frame.body {
+                    // The reply comes when its last piece has come.
+                    Body::ReplyAnnounced => {}
+                    Body::Completed(Reply::FetchObject(_)) if frame.payload.len() == size as u64 => return Ok(()),
+                    other => return Err(unexpected(other)),
+                }
             }
-            other => Err(unexpected(&other.map(|frame| frame.body))),
         }
     }
 
