@@ -11,8 +11,6 @@ mod golden;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub(crate) mod registry;
-#[cfg(test)]
-mod registry_test;
 
 pub use call::{Early, Invoke, Outputs, ProgramCall, Published};
 pub use compiler::{Compiler, Compilers, Golden, NativePrograms, Source};

@@ -374,3 +374,7 @@ impl Entry {
         Bound { name: self.name.clone(), binding, outputs: self.outputs() }
     }
 }
+
+#[cfg(test)]
+#[path = "registry_test.rs"]
+mod tests;

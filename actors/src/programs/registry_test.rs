@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::registry::*;
+use super::*;
 use crate::programs::native;
 
 fn registration(index: u32, name: &str, bytes: &'static [u8]) -> Registration {
