@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseActFuture, WrapFuture};
+use actix::{Actor, ActorContext, Addr, Context, Handler, ResponseActFuture, WrapFuture};
 use remex::{
     Observed, What,
     actors::{
