@@ -1,5 +1,7 @@
 //! Clusters, calls, the built program and the tree: one binary, linked once.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 mod bring_up;
 mod calls;
 #[cfg(feature = "cli")]
