@@ -36,7 +36,7 @@ async fn closing_cancels_and_frees() {
         context.try_execute(RemoteExecute::new(&program)).unwrap_err(),
         context.fetch(&a).await.unwrap_err(),
         context.register(&task(1), RegisterFunction::native("add")).await.unwrap_err(),
-        context.delete(&[a.clone()]).await.unwrap_err(),
+        context.delete(std::slice::from_ref(&a)).await.unwrap_err(),
     ];
     for error in after {
         assert_error(&error, ErrorCode::FailedPrecondition, &["the context is closed"]);
