@@ -62,7 +62,10 @@ impl Directory {
     pub(crate) fn fabric(&self, address: &Address) -> Result<Arc<dyn Fabric>> {
         self.0.fabrics.get(address.scheme()).cloned().ok_or_else(|| {
             let known: Vec<_> = self.0.fabrics.keys().map(String::as_str).collect();
-            let message = format!("no fabric understands {address}: this task has {}", known.join(", "));
+            let message = format!(
+                "no fabric understands {address}: write tcp://HOST:PORT or unix:PATH; this task has the schemes {}",
+                known.join(", ")
+            );
             Error::new(ErrorCode::InvalidArgument, message)
         })
     }
