@@ -12,7 +12,7 @@ use super::{Failure, output, parse, system};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The addresses of the workers, with commas between them
-    #[arg(long, value_name = "ADDRESS,...", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS,...", required = true, value_delimiter = ',', value_parser = parse::address)]
     connect: Vec<Address>,
     /// How long to wait for workers that are not there yet
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse::duration)]

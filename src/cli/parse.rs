@@ -2,9 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use remex::Address;
+use remex::{Address, protocol::cluster::AddressError};
 
 use super::Failure;
+
+/// An address that the program has a fabric for. `localhost:80` would be one of the scheme `localhost`.
+pub(crate) fn address(text: &str) -> Result<Address, AddressError> {
+    text.parse::<Address>().and_then(|address| match address.scheme() {
+        "tcp" | "unix" => Ok(address),
+        _ => Err(AddressError(text.to_owned())),
+    })
+}
 
 /// A time as a person writes it: `30s`, `1m 30s`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -30,6 +38,14 @@ mod tests {
         assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
         for text in ["", "5", "s", "-1s", "5 parsecs"] {
             assert!(duration(text).unwrap_err().contains("write a time like 30s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_of_tcp_or_unix() {
+        assert!(address("tcp://[::1]:80").is_ok() && address("unix:a").is_ok());
+        for text in ["localhost:80", "loopback:a", "tcp:80", "a"] {
+            assert!(address(text).unwrap_err().to_string().contains("write tcp://HOST:PORT"), "{text}");
         }
     }
 

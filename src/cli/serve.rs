@@ -6,7 +6,7 @@ use remex::{Address, ErrorCode, Server, ServerHandle, TaskName};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, output, programs, system};
+use super::{Failure, output, parse, programs, system};
 
 /// How long calls may go on after the first signal.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -22,13 +22,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     index: u32,
     /// Where it listens: tcp://HOST:PORT (port 0: any that is free) or unix:PATH
-    #[arg(long, value_name = "ADDRESS", default_value = "tcp://127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "tcp://127.0.0.1:0", value_parser = parse::address)]
     listen: Address,
     /// How many programs run at one time [default: as many as the machine has cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// Lets the worker fetch inputs from another one at this address; may be given more than once
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse::address)]
     allow_peer: Vec<Address>,
     /// What is logged on stderr: a level, or TARGET=LEVEL,... [default: RUST_LOG, or warn]
     #[arg(long, value_name = "FILTER")]

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(super) workers: u32,
     /// The addresses of workers that are running, with commas between them
-    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', conflicts_with = "workers")]
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = parse::address, conflicts_with = "workers")]
     pub(super) connect: Vec<Address>,
     /// Runs the model so often, on the workers in turn, and says how long that took
     #[arg(long, value_name = "K", default_value_t = NonZeroU32::MIN)]

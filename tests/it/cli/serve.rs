@@ -34,7 +34,7 @@ fn wrong_arguments_are_refused_with_what_is_right() {
         remex(["serve"].iter().chain(arguments)).assert_failed(2, sentence);
     };
     check(&["--listen", "127.0.0.1:0"], "write tcp://HOST:PORT or unix:PATH");
-    check(&["--listen", "carrier:pigeon"], "no fabric understands carrier:pigeon: this task has tcp, unix");
+    check(&["--listen", "carrier:pigeon"], "write tcp://HOST:PORT or unix:PATH");
     check(&["--job", "1st"], "--job 1st: \"/job:1st/task:0\" is not the name of a task");
     check(&["--index", "one"], "invalid value 'one' for '--index <N>'");
     check(&["--threads", "0"], "invalid value '0' for '--threads <N>'");
