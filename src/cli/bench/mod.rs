@@ -23,7 +23,7 @@ use std::num::NonZeroUsize;
 use clap::ValueEnum;
 use remex::actors::fabric::FabricError;
 
-use super::Failure;
+use super::{Failure, system};
 use client::Client;
 use process::Process;
 use report::Report;
@@ -100,7 +100,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         return worker::run(&args);
     }
     let worker = Process::start(&args)?;
-    let measured = actix::System::new().block_on(async {
+    let measured = system::block_on(async {
         if args.raw { raw::client::measure(&args, &worker).await } else { measure(&args, &worker).await }
     })?;
     measured.print(&args)

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let _ = ended.send(());
     });
     let bulk = bulk(args.size.get())?;
-    actix::System::new().block_on(async move {
+    crate::cli::system::block_on(async move {
         if args.raw {
             return raw::worker::serve(&args.listen, bulk, end).await;
         }

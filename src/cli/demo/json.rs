@@ -14,7 +14,6 @@ pub(super) fn all(cluster: &Cluster, samples: &Set, pipeline: &Pipeline, test: &
             "us": micros(pipeline.began, entry.at) as u64,
             "from": entry.from.to_string(),
             "to": entry.to.to_string(),
-            "step": format!("{:?}", entry.step),
             "what": entry.what,
         })
     });

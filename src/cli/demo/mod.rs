@@ -43,7 +43,7 @@ pub(crate) fn run(Args { workers: _, json: _ }: Args) -> Result<(), Failure> {
 /// Shows it; fails if the model does not answer as it should.
 #[cfg(feature = "onnx")]
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    actix::System::new().block_on(show(args))
+    super::system::block_on(show(args))
 }
 
 #[cfg(feature = "onnx")]
