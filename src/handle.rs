@@ -9,7 +9,7 @@ use actix::{Addr, Recipient};
 use remex_actors::{
     context::{ContextShared, DistributedContext, RegisterFunction, Registering, RemoteExecute},
     envelope::ask,
-    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteExecuteSpec},
+    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec},
     link::Identity,
     server::{self, CloseEverywhere, ContextConfig, CreateContext, Discover, Discovered, ServerStats, Started, Stop},
 };
@@ -151,7 +151,7 @@ impl ContextHandle {
     }
 
     /// A chain that is ready on a task from the beginning: where the first side effect there hangs on.
-    pub fn ready_chain(&self, task: &str) -> Result<ObjectId> {
+    pub fn ready_chain(&self, task: &str) -> Result<RemoteChain> {
         self.0.shared.ready_chain(&parse(task)?)
     }
 
@@ -219,9 +219,23 @@ impl ContextHandle {
         self.0.shared.delete(objects).await
     }
 
+    /// Says that nobody will make these objects, whose ids were allocated and given away: who waits for one of them, and
+    /// who uses it later, fails with `cause`. Gives those that could not be failed, because they are in use, each with its
+    /// error.
+    pub async fn fail_objects(&self, objects: &[ObjectRef], cause: &Error) -> Result<Vec<DeleteFailure>> {
+        self.0.shared.fail_objects(objects, cause).await
+    }
+
     /// The context as an actor: it takes [`RemoteExecute`] as a message, and answers `Overloaded` instead of waiting.
     pub fn addr(&self) -> &Addr<DistributedContext> {
         &self.0.addr
+    }
+
+    /// Takes no new calls, waits until those that were admitted are done, at most `limit`, and closes the context as
+    /// [`close`](Self::close) does. Fetch what is wanted before: a fetch is a call too.
+    pub async fn drain(&self, limit: Duration) -> Result<Vec<Error>> {
+        self.0.shared.drain(limit).await;
+        self.close().await
     }
 
     /// Closes the context on every task: calls that wait or run fail, all is freed. Gives the errors of tasks on which

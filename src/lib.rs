@@ -89,7 +89,7 @@ pub use remex_actors as actors;
 pub use remex_actors::{
     Error, Result,
     context::{DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute},
-    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteExecuteSpec, RemoteTensor, TensorHandle},
+    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteTensor, TensorHandle},
     observe::{Event, Observed, What},
     programs::{
         Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native, native_actor,

@@ -16,3 +16,9 @@ pub(crate) fn after(begin: Instant, limit: Duration) -> Instant {
 pub(crate) fn from_now(limit: Duration) -> Instant {
     after(Instant::now(), limit)
 }
+
+/// What is left until `deadline`, in milliseconds, rounded up, so that a receiver does not give up before its sender.
+pub(crate) fn left_ms(deadline: Instant) -> u64 {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left.as_micros().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}

@@ -252,7 +252,7 @@ def run(address):
     for object_id, values in ((a, range(n)), (b, range(0, 2 * n, 2))):
         metadata, data = tensor(values)
         puts.append(link.call(PUT_OBJECT, [context, object_id, metadata], data))
-    execute = [context, program, [a + [0], b + [0]], [total + [True]], seconds * 1000, []]
+    execute = [context, program, [a + [0], b + [0]], [total + [True]], [], None, seconds * 1000, []]
     executed = link.call(REMOTE_EXECUTE, execute)
     fetched = link.call(FETCH_OBJECT, [context, total, 0, seconds * 1000])
 

@@ -24,6 +24,8 @@ fn execute(number: u64) -> Frame {
         program: ProgramIndex(3),
         inputs: smallvec![input(1000), input(1001), input(1002)],
         outputs: smallvec![output(2000), output(2001)],
+        in_chains: Default::default(),
+        out_chain: None,
         time_left_ms: 60_000,
         baggage: Vec::new(),
     };

@@ -211,6 +211,8 @@ mod tests {
                 program: crate::ids::ProgramIndex(0),
                 inputs: Default::default(),
                 outputs: Default::default(),
+                in_chains: Default::default(),
+                out_chain: None,
                 time_left_ms: 0,
                 baggage: vec![("k".to_owned(), "v".repeat(MAX_BAGGAGE - 1 + more))],
             };

@@ -16,12 +16,12 @@ use crate::{
 
 /// Appends a request; false, and nothing is appended, if it is none of the usual ones.
 pub(crate) fn encode_request(out: &mut Vec<u8>, request: &RemoteExecuteRequest) -> bool {
-    if !request.baggage.is_empty() {
+    if !request.baggage.is_empty() || !request.in_chains.is_empty() || request.out_chain.is_some() {
         return false;
     }
     // The longest that these can become.
     out.reserve(64 + 32 * (request.inputs.len() + request.outputs.len()));
-    array(out, 6);
+    array(out, 8);
     uint(out, request.context.0.into());
     uint(out, request.program.0.into());
     array(out, request.inputs.len());
@@ -36,6 +36,8 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, request: &RemoteExecuteRequest) 
         object(out, &output.object);
         out.push(if output.need_metadata { TRUE } else { FALSE });
     }
+    array(out, 0);
+    out.push(NIL);
     uint(out, request.time_left_ms);
     array(out, 0);
     true
@@ -63,7 +65,7 @@ pub(crate) fn encode_reply(out: &mut Vec<u8>, reply: &RemoteExecuteReply) {
 /// Reads a request; `None` leaves it to the codec.
 pub(crate) fn decode_request(header: &[u8]) -> Option<RemoteExecuteRequest> {
     let mut reader = Reader(header);
-    reader.array_of(6)?;
+    reader.array_of(8)?;
     let context = ContextIndex(reader.uint()?);
     let program = ProgramIndex(reader.uint()?);
     let mut inputs = SmallVec::new();
@@ -76,9 +78,22 @@ pub(crate) fn decode_request(header: &[u8]) -> Option<RemoteExecuteRequest> {
         reader.array_of(4)?;
         outputs.push(OutputRef { object: reader.object()?, need_metadata: reader.bool()? });
     }
+    let (in_chains, out_chain, baggage) = (SmallVec::new(), None, Vec::new());
+    reader.array_of(0)?;
+    (reader.byte()? == NIL).then_some(())?;
     let time_left_ms = reader.uint()?;
     reader.array_of(0)?;
-    reader.end(RemoteExecuteRequest { context, program, inputs, outputs, time_left_ms, baggage: Vec::new() })
+    let request = RemoteExecuteRequest {
+        context,
+        program,
+        inputs,
+        outputs,
+        in_chains,
+        out_chain,
+        time_left_ms,
+        baggage,
+    };
+    reader.end(request)
 }
 
 /// Reads a reply; `None` leaves it to the codec.
@@ -244,6 +259,8 @@ mod tests {
                 .map(|_| InputRef { object: object(rng), origin: (any(rng) as u16 as u32).into() })
                 .collect(),
             outputs: (0..outputs).map(|_| OutputRef { object: object(rng), need_metadata: rng.random() }).collect(),
+            in_chains: SmallVec::new(),
+            out_chain: None,
             time_left_ms: any(rng),
             baggage: Vec::new(),
         }
@@ -307,6 +324,12 @@ mod tests {
         let mut request = request(&mut rng);
         request.baggage.push(("k".to_owned(), "v".to_owned()));
         let mut bytes = Vec::new();
+        assert!(!encode_request(&mut bytes, &request) && bytes.is_empty());
+        codec::encode(&mut bytes, &request).unwrap();
+        assert_eq!(decode_request(&bytes), None);
+        request.baggage.clear();
+        request.out_chain = Some(ObjectId { prefix: ObjectPrefix(1), local: 1, device: DeviceIndex(0) });
+        bytes.clear();
         assert!(!encode_request(&mut bytes, &request) && bytes.is_empty());
         codec::encode(&mut bytes, &request).unwrap();
         assert_eq!(decode_request(&bytes), None);

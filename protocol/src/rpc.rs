@@ -113,4 +113,5 @@ calls! {
     26 FetchObject(FetchObjectRequest) -> FetchObjectReply,
     27 PutObject(PutObjectRequest) -> PutObjectReply,
     29 Cancel(CancelRequest) -> CancelReply,
+    30 FailObjects(FailObjectsRequest) -> FailObjectsReply,
 }

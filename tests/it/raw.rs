@@ -178,6 +178,8 @@ pub(crate) fn remote_execute(
         program: ProgramIndex(program),
         inputs: inputs.iter().map(|(object, origin)| InputRef { object: *object, origin: *origin }).collect(),
         outputs: outputs.iter().map(|object| OutputRef { object: *object, need_metadata: true }).collect(),
+        in_chains: Default::default(),
+        out_chain: None,
         time_left_ms: 1_000,
         baggage: Vec::new(),
     }

@@ -9,7 +9,7 @@ use remex_protocol::{ErrorCode, handshake::Credits, ids::CallId};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use super::tickets::Tickets;
-use crate::{Error, Result};
+use crate::{Error, Result, context::Counted};
 
 /// Two fair first-come-first-served counts, of calls and of their payload bytes, and the tickets of one receiver. Shared
 /// by all threads.
@@ -27,6 +27,16 @@ pub struct Edge {
 pub struct Admission {
     edge: Arc<Edge>,
     bytes: u32,
+    /// The call among those of its context.
+    counted: Option<Counted>,
+}
+
+impl Admission {
+    /// The call is over, for its context too, when this is dropped.
+    pub(crate) fn counted(mut self, counted: Counted) -> Self {
+        self.counted = Some(counted);
+        self
+    }
 }
 
 impl Edge {
@@ -51,7 +61,7 @@ impl Edge {
             keep(self.bytes.acquire_many(bytes).await);
         }
         keep(calls);
-        Admission { edge: self.clone(), bytes }
+        Admission { edge: self.clone(), bytes, counted: None }
     }
 
     /// The same without waiting: `Overloaded` if the credits are used up.
@@ -66,7 +76,7 @@ impl Edge {
             self.bytes.try_acquire_many(bytes).map_err(overloaded)?.forget();
         }
         calls.forget();
-        Ok(Admission { edge: self.clone(), bytes })
+        Ok(Admission { edge: self.clone(), bytes, counted: None })
     }
 
     /// A name for a call that is about to be sent.

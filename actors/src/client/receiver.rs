@@ -18,7 +18,7 @@ use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
 use crate::{
     Error, Result, deadline,
     envelope::{ask, post},
-    pending::{Cancelled, Expect, Expectation, Promised},
+    pending::{Cancelled, Expect, Expectation, Promised, Replies},
     promise::promise,
 };
 
@@ -31,6 +31,8 @@ pub struct Receiver {
     pub edge: Arc<Edge>,
     /// Takes what is expected of it.
     pub expect: Recipient<Expect>,
+    /// Takes what calls are answered with. `RemoteClient` tells it of what came; a context, of calls that it does not send.
+    pub replies: Recipient<Replies>,
     /// Gives up on calls.
     pub cancel: Recipient<Cancelled>,
     /// Takes what is to be sent.

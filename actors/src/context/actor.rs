@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, ResponseFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture};
 use remex_protocol::{Call, ErrorCode, Reply, cluster::Address};
 use tokio::time::Instant;
 
@@ -10,6 +10,7 @@ use super::{
     CloseContext, ContextShared, Drain, Refuse, RemoteExecute,
     fetching::Fetching,
     outgoing,
+    parked::Parked,
     serving::{Served, Serving},
 };
 use crate::{
@@ -30,6 +31,7 @@ pub struct DistributedContext {
     shared: Arc<ContextShared>,
     serving: Serving,
     fetching: Fetching,
+    parked: Parked,
     objects: Objects,
     compile: Recipient<Compile>,
     compilers: Compilers,
@@ -73,7 +75,7 @@ impl DistributedContext {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { shared, serving, directory, trust_local, objects, compile, compilers, used } = parts;
         let fetching = Fetching::new(directory, trust_local);
-        Self { shared, serving, fetching, objects, compile, compilers, used, refusing: None }
+        Self { shared, serving, fetching, parked: Parked::default(), objects, compile, compilers, used, refusing: None }
     }
 
     fn start_compilation(&mut self, ToCompile { compilation, format, source }: ToCompile, ctx: &mut Context<Self>) {
@@ -120,7 +122,8 @@ impl Actor for DistributedContext {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        self.shared.close(Error::new(ErrorCode::FailedPrecondition, "the context is closed"));
+        self.shared.close(closed());
+        self.parked.close(&self.shared, self.shared.closed.get().unwrap_or(&closed()));
         drop(self.shared.ingress.take());
         self.fetching.leave();
     }
@@ -129,8 +132,19 @@ impl Actor for DistributedContext {
 impl Handler<Drain> for DistributedContext {
     type Result = ();
 
-    fn handle(&mut self, _: Drain, _: &mut Context<Self>) {
-        outgoing::send(&self.shared);
+    fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) {
+        let mut waits = Vec::new();
+        outgoing::send(&self.shared, |call| {
+            let (key, expectation, wait) = self.parked.park(call);
+            waits.push((key, wait));
+            expectation
+        });
+        for (key, wait) in waits {
+            let go_on = move |outcome, context: &mut Self, _: &mut Context<Self>| {
+                context.parked.go_on(key, &context.shared, outcome);
+            };
+            ctx.spawn(wait.into_actor(self).map(go_on));
+        }
     }
 }
 
@@ -231,4 +245,9 @@ impl Handler<CloseContext> for DistributedContext {
         let close = self.objects.close.clone();
         Box::pin(async move { ask(&close, Close(error)).await })
     }
+}
+
+/// What is not sent any more fails with this.
+pub(super) fn closed() -> Error {
+    Error::new(ErrorCode::FailedPrecondition, "the context is closed")
 }

@@ -9,7 +9,7 @@ use remex_protocol::{
     ids::{CallId, ObjectId, TaskIndex},
 };
 
-use super::Drain;
+use super::{Drain, parked::ParkedCall};
 use crate::{
     client::{Admission, Edge},
     envelope::post,
@@ -21,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Queued {
     Call(Box<QueuedCall>),
+    /// A call that is to be sent when others are done.
+    Parked(Box<ParkedCall>),
     /// The last reference to an object is gone.
     Release {
         to: TaskIndex,
@@ -62,11 +64,11 @@ impl Ingress {
 
     /// Queues a call. Its ticket is taken under the lock of the queue, so that the order of admission is the order on
     /// the wire (I5).
-    pub(crate) fn push_call(&self, edge: &Edge, make: impl FnOnce(CallId) -> QueuedCall) -> CallId {
+    pub(crate) fn push_call(&self, edge: &Edge, make: impl FnOnce(CallId) -> Queued) -> CallId {
         let mut queue = self.lock();
         let was_empty = queue.is_empty();
         let call = edge.ticket();
-        queue.push(Queued::Call(Box::new(make(call))));
+        queue.push(make(call));
         drop(queue);
         if was_empty {
             self.tell();

@@ -7,7 +7,7 @@ use remex_protocol::ids::ObjectId;
 
 use crate::{
     Error, Result,
-    handles::{Execution, ObjectRef, ProgramHandle, RemoteExecuteSpec},
+    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec},
 };
 
 // From callers, on any thread.
@@ -32,6 +32,9 @@ pub struct RemoteExecute {
     pub(crate) spec: Option<RemoteExecuteSpec>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) baggage: Vec<(String, String)>,
+    pub(crate) after: Vec<Chain>,
+    pub(crate) in_chains: Vec<RemoteChain>,
+    pub(crate) out_chain: bool,
 }
 
 /// An object that a call takes.
@@ -81,6 +84,9 @@ impl RemoteExecute {
             spec: None,
             deadline: None,
             baggage: Vec::new(),
+            after: Vec::new(),
+            in_chains: Vec::new(),
+            out_chain: false,
         }
     }
 
@@ -117,6 +123,26 @@ impl RemoteExecute {
     /// Gives up after so long, counted from when the call is made. Default: the context's.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// Is sent only when the call of `chain` is done, whichever task it runs on: costs an answer's way. If that call
+    /// fails, this one is not sent and fails with its cause, as does everything that uses its outputs. Its deadline counts
+    /// from now on all the same.
+    pub fn after(mut self, chain: &Chain) -> Self {
+        self.after.push(chain.clone());
+        self
+    }
+
+    /// Runs only when `chain` is ready, which must be one of the task that runs the program: both calls are sent at once.
+    pub fn in_chain(mut self, chain: &RemoteChain) -> Self {
+        self.in_chains.push(chain.clone());
+        self
+    }
+
+    /// Asks for a chain on the receiver that becomes ready when this call is done, and fails when it does.
+    pub fn out_chain(mut self) -> Self {
+        self.out_chain = true;
         self
     }
 

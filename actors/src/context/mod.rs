@@ -13,16 +13,22 @@
 //! - **I7 (validate, then act).** Structure is checked before anything is sent, and again before anything runs.
 
 mod actor;
+mod draft;
 mod fetching;
+mod in_flight;
 mod ingress;
 mod messages;
 mod outgoing;
+mod parked;
+mod plan;
 mod register;
 mod serving;
 mod shared;
 mod submit;
+mod transfers;
 
 pub(crate) use actor::Parts;
+pub(crate) use in_flight::Counted;
 pub use actor::{DistributedContext, Objects};
 pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};

@@ -12,6 +12,7 @@ use remex_protocol::{
 use super::{
     ContextShared,
     ingress::{Queued, QueuedCall},
+    parked::ParkedCall,
 };
 use crate::{
     client::Outgoing,
@@ -28,8 +29,9 @@ struct Batch {
     cancelled: Vec<CallId>,
 }
 
-/// Sends everything that was queued, in order.
-pub(super) fn send(shared: &Arc<ContextShared>) {
+/// Sends everything that was queued, in order. `park` keeps calls that are to be sent later and says what is expected
+/// of them.
+pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall) -> Expectation) {
     let queued = shared.ingress.take();
     let mut batches: Vec<Batch> = Vec::new();
     batches.resize_with(shared.peers.len(), Batch::default);
@@ -37,6 +39,10 @@ pub(super) fn send(shared: &Arc<ContextShared>) {
         match item {
             Queued::Release { to, object } => batches[to.position()].released.push(object),
             Queued::Cancel { to, call } => batches[to.position()].cancelled.push(call),
+            Queued::Parked(parked) => {
+                let to = parked.draft.to;
+                batches[to.position()].expect.push(park(*parked));
+            }
             Queued::Call(call) => {
                 let QueuedCall { to, call, body, payload, deadline, promised, admission, holds } = *call;
                 let batch = &mut batches[to.position()];
@@ -66,7 +72,9 @@ fn send_to(shared: &ContextShared, task: TaskIndex, mut batch: Batch) {
     if !batch.expect.is_empty() {
         // The reply cannot come before what is expected of it: this goes first, on the same arbiter.
         post(&link.receiver.expect, Expect(batch.expect));
-        post(&link.receiver.outgoing, Outgoing(batch.frames));
+        if !batch.frames.is_empty() {
+            post(&link.receiver.outgoing, Outgoing(batch.frames));
+        }
     }
     batch.cancelled.into_iter().for_each(|call| post(&link.receiver.cancel, Cancelled::by_caller(call)));
 }

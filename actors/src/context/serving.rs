@@ -132,6 +132,13 @@ impl Serving {
                 let DeleteObjectsRequest { objects, mode, .. } = *request;
                 served.steps.push(Step::Delete { call, objects, mode });
             }
+            Call::FailObjects(request) => {
+                let FailObjectsRequest { objects, cause, .. } = *request;
+                match objects.iter().try_for_each(|object| self.own_device(*object)) {
+                    Ok(()) => served.steps.push(Step::Fail { call, objects, cause: cause.into() }),
+                    Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+                }
+            }
             Call::FetchObject(request) => {
                 let deadline = until(at, request.time_left_ms);
                 let FetchObjectRequest { object, origin, .. } = *request;
@@ -176,7 +183,7 @@ impl Serving {
             }
             Err(error) => {
                 let error = error.map(|error| error.on_task(&self.task).of_call(call));
-                let outputs = request.outputs.iter().map(|output| output.object);
+                let outputs = request.outputs.iter().map(|output| output.object).chain(request.out_chain);
                 // On a device of another task nothing is poisoned: that task knows nothing of this call.
                 let outputs = outputs.filter(|object| self.own_device(*object).is_ok()).collect();
                 served.steps.push(Step::Refuse { call, outputs, error });
@@ -191,16 +198,22 @@ impl Serving {
         call: CallId,
         request: &RemoteExecuteRequest,
     ) -> Result<(Run, Option<ToCompile>)> {
-        for output in &request.outputs {
-            self.own_device(output.object)?;
+        for made in request.outputs.iter().map(|output| output.object).chain(request.out_chain) {
+            self.own_device(made)?;
         }
-        let inputs = request.inputs.iter().map(|input| {
+        let taken = |input: &InputRef| {
             if input.object.device.position() >= self.devices.len() {
                 return Err(no_such_device(input.object));
             }
             Ok(InputRef { object: input.object, origin: self.local(input.origin)? })
-        });
-        let inputs = inputs.collect::<Result<_>>()?;
+        };
+        let inputs = request.inputs.iter().map(taken).collect::<Result<_>>()?;
+        let in_chains = request.in_chains.iter().map(taken).collect::<Result<Vec<_>>>()?;
+        if let Some(chain) = in_chains.iter().find(|chain| matches!(chain.origin, Origin::Owner(_))) {
+            let chain = chain.object;
+            let message = format!("chain {chain} is of another task: chains order work on their own task only");
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
         let (bound, compile) = self.registry.find(session, request.program)?;
         if let Some(devices) = &bound.outputs {
             self.check_outputs(&bound.name, devices, request)?;
@@ -218,6 +231,8 @@ impl Serving {
             lane,
             inputs,
             outputs: request.outputs.to_vec(),
+            in_chains,
+            out_chain: request.out_chain,
             deadline: until(at, request.time_left_ms),
             baggage: request.baggage.clone(),
         };

@@ -15,8 +15,8 @@ use remex_protocol::{
     ids::{ContextId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix, ProgramIndex, TaskIndex},
 };
 
-use super::ingress::Ingress;
-use crate::{Error, Result, client::Receiver, handles::ObjectRef};
+use super::{in_flight::InFlight, ingress::Ingress};
+use crate::{Error, Result, client::Receiver, handles::{ObjectRef, RemoteChain}};
 
 /// Unless told otherwise a call may take so long.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
@@ -64,6 +64,9 @@ pub struct ContextShared {
     task_indexes: BTreeMap<TaskName, TaskIndex>,
     pub(crate) default_deadline: Duration,
     pub(crate) ingress: Ingress,
+    pub(crate) in_flight: Arc<InFlight>,
+    /// Set when the context drains: nothing new is admitted, what was goes on.
+    pub(crate) draining: OnceLock<Error>,
     pub(crate) closed: OnceLock<Error>,
 }
 
@@ -98,6 +101,8 @@ impl ContextShared {
             task_indexes,
             default_deadline,
             ingress: Ingress::default(),
+            in_flight: Arc::default(),
+            draining: OnceLock::new(),
             closed: OnceLock::new(),
         })
     }
@@ -118,9 +123,13 @@ impl ContextShared {
     }
 
     /// The chain that is ready on a task from the beginning.
-    pub fn ready_chain(&self, task: &TaskName) -> Result<ObjectId> {
-        let task = self.task_index(task)?;
-        self.link(task)?.ready_chain.get().copied().ok_or_else(|| {
+    pub fn ready_chain(self: &Arc<Self>, task: &TaskName) -> Result<RemoteChain> {
+        self.ready_chain_of(self.task_index(task)?)
+    }
+
+    pub(crate) fn ready_chain_of(self: &Arc<Self>, task: TaskIndex) -> Result<RemoteChain> {
+        let chain = self.link(task)?.ready_chain.get();
+        chain.map(|id| RemoteChain::ready(self, *id)).ok_or_else(|| {
             Error::new(
                 ErrorCode::FailedPrecondition,
                 "the task has not said which chain is ready: bring-up is not over",
@@ -184,14 +193,33 @@ impl ContextShared {
     }
 
     pub(crate) fn new_object(self: &Arc<Self>, device: DeviceIndex) -> ObjectRef {
-        let owner = self.owner(device).unwrap_or_default();
-        ObjectRef::new(self.clone(), self.new_id(device), owner)
+        self.object(self.new_id(device))
+    }
+
+    /// A reference to an id.
+    pub(crate) fn object(self: &Arc<Self>, id: ObjectId) -> ObjectRef {
+        ObjectRef::new(self.clone(), id, self.owner(id.device).unwrap_or_default())
     }
 
     /// The last reference to an object is gone.
     pub(crate) fn release(&self, owner: TaskIndex, object: ObjectId) {
         if self.closed.get().is_none() {
             self.ingress.push_release(owner, object);
+        }
+    }
+
+    /// From now on nothing new is admitted; ends when every call is answered, or after `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        let error = Error::new(ErrorCode::FailedPrecondition, "the context drains: it takes no new calls");
+        let _ = self.draining.set(error.map(|error| error.with_effect(Effect::NotSent)));
+        let _ = tokio::time::timeout(limit, self.in_flight.none()).await;
+    }
+
+    /// Whether new calls are admitted.
+    pub(crate) fn accepts_calls(&self) -> Result<()> {
+        match self.draining.get() {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
         }
     }
 

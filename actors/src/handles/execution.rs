@@ -1,6 +1,6 @@
 //! What a `RemoteExecute` gives at once.
 
-use super::{Chain, ObjectRef, TensorHandle};
+use super::{Chain, ObjectRef, RemoteChain, TensorHandle};
 
 /// What a call gives when it is admitted: long before it has run.
 #[derive(Clone, Debug)]
@@ -11,4 +11,6 @@ pub struct Execution {
     pub outputs: Vec<ObjectRef>,
     /// For the last N outputs that handles were asked for; for all where the outputs were given by the caller.
     pub handles: Vec<TensorHandle>,
+    /// A chain on the receiver for work there that is to come after; there if it was asked for.
+    pub remote_chain: Option<RemoteChain>,
 }

@@ -5,10 +5,12 @@ mod chain;
 mod execution;
 mod object_ref;
 mod program;
+mod remote_chain;
 mod tensor_handle;
 
 pub use chain::Chain;
 pub use execution::Execution;
 pub use object_ref::ObjectRef;
 pub use program::{ProgramHandle, RemoteExecuteSpec};
+pub use remote_chain::RemoteChain;
 pub use tensor_handle::{RemoteTensor, TensorHandle};

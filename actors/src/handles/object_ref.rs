@@ -34,7 +34,7 @@ struct Inner {
 const NEW: u8 = 0;
 /// A call has named it to its task: there is something to release.
 const NAMED: u8 = 1;
-/// It was deleted: there is nothing left to release.
+/// It was deleted, or is not this reference's to release.
 const DELETED: u8 = 2;
 
 impl ObjectRef {
@@ -69,9 +69,9 @@ impl ObjectRef {
         &self.0.context
     }
 
-    /// A call that is about to be queued makes the object.
-    pub(crate) fn set_named(&self) {
-        self.0.state.store(NAMED, Ordering::Release);
+    /// A call that is about to be sent makes the object. False if it was deleted before.
+    pub(crate) fn set_named(&self) -> bool {
+        self.0.state.compare_exchange(NEW, NAMED, Ordering::AcqRel, Ordering::Acquire) != Err(DELETED)
     }
 
     /// It was deleted: there is nothing to release any more.

@@ -43,6 +43,10 @@ impl ProgramHandle {
         &self.0.name
     }
 
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        self.0.name.clone()
+    }
+
     /// The task that it was registered on.
     pub fn task(&self) -> &remex_protocol::cluster::TaskName {
         self.0.context.task_name(self.0.task)

@@ -56,6 +56,9 @@ pub(crate) struct RunJob {
     pub(crate) program: Option<Arc<Executable>>,
     pub(crate) lane: u16,
     pub(crate) outputs: SmallVec<[Output; 2]>,
+    /// So many of the job's inputs, the last ones, are only waited for.
+    pub(crate) in_chains: u32,
+    pub(crate) out_chain: Option<ObjectId>,
     pub(crate) baggage: Vec<(String, String)>,
     /// Whether it was handed to the executor.
     pub(crate) running: bool,
@@ -88,6 +91,16 @@ pub(crate) struct Job {
     /// How many inputs, and whether a program, are not there yet.
     pub(crate) missing: u32,
     pub(crate) work: Work,
+}
+
+impl Job {
+    /// How many of the inputs the program is given; the others are chains that it comes after.
+    pub(crate) fn given(&self) -> usize {
+        match &self.work {
+            Work::Run(run) => self.inputs.len().saturating_sub(run.in_chains as usize),
+            Work::Fetch => self.inputs.len(),
+        }
+    }
 }
 
 /// All that wait or run.

@@ -83,6 +83,15 @@ pub enum Step {
         /// Whether calls that wait for them are to fail.
         mode: DeleteMode,
     },
+    /// Poison ids that nobody will make.
+    Fail {
+        /// The call.
+        call: CallId,
+        /// The objects.
+        objects: Vec<ObjectId>,
+        /// What they fail with.
+        cause: Error,
+    },
     /// Give up on a call.
     Cancel {
         /// Which.
@@ -105,6 +114,10 @@ pub struct Run {
     pub inputs: Vec<InputRef>,
     /// In the program's order.
     pub outputs: Vec<OutputRef>,
+    /// What must be ready besides, and is not given to the program.
+    pub in_chains: Vec<InputRef>,
+    /// A chain that becomes ready with the outputs, or fails with them.
+    pub out_chain: Option<ObjectId>,
     /// When its caller gives up.
     pub deadline: Instant,
     /// The caller's key-values.
@@ -197,6 +210,18 @@ pub struct Stats {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Stats>")]
 pub struct Inspect;
+
+impl Run {
+    /// What must be ready: the inputs, and behind them the chains.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = &InputRef> {
+        self.inputs.iter().chain(&self.in_chains)
+    }
+
+    /// What it makes: the outputs, and behind them the chain.
+    pub(crate) fn made(&self) -> impl Iterator<Item = ObjectId> {
+        self.outputs.iter().map(|output| output.object).chain(self.out_chain)
+    }
+}
 
 impl Caller {
     pub(crate) fn new(session: SessionId, call: CallId) -> Self {

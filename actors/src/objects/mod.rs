@@ -15,6 +15,7 @@
 //! - **I7 (validate, then act).** A refused call changes nothing but its unused outputs.
 
 mod actor;
+mod endings;
 mod jobs;
 mod messages;
 #[cfg(test)]

@@ -82,6 +82,8 @@ impl Rig {
             lane: 0,
             inputs: inputs.iter().map(input).collect(),
             outputs: outputs.iter().map(|local| OutputRef { object: id(*local), need_metadata: true }).collect(),
+            in_chains: Vec::new(),
+            out_chain: None,
             deadline: self.start + Self::LIMIT,
             baggage: Vec::new(),
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use remex_protocol::{
     Body, ErrorCode, Frame, RemoteError, Reply,
     calls::*,
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     Error,
     executor::Task,
-    programs::{Early, Executable},
+    programs::Executable,
     session::SessionId,
 };
 
@@ -28,11 +27,12 @@ impl Store {
     /// Looks up the inputs and reserves the outputs of a call; runs it when all is there.
     pub(super) fn run(&mut self, session: SessionId, run: Run) {
         let caller = Caller::new(session, run.call);
-        let outputs: Vec<ObjectId> = run.outputs.iter().map(|output| output.object).collect();
-        let inputs = match self.check_outputs(&run, &outputs).and_then(|()| self.inputs(&run)) {
+        let made: SmallVec<[ObjectId; 3]> = run.made().collect();
+        let inputs = match self.check_made(&run, &made).and_then(|()| self.inputs(&run)) {
             Ok(inputs) => inputs,
-            Err(error) => return self.refuse(caller, &outputs, in_program(error, &run)),
+            Err(error) => return self.refuse(caller, &made, in_program(error, &run)),
         };
+        let from: SmallVec<[_; 4]> = run.taken().map(|input| (input.object, input.origin)).collect();
         let (program, compilation) = match run.program {
             Binding::Ready(program) => (Some(program), None),
             Binding::Compiling(compilation) => (None, Some(compilation)),
@@ -44,12 +44,13 @@ impl Store {
             program,
             lane: run.lane,
             outputs: run.outputs.iter().map(|output| Output::new(*output)).collect(),
+            in_chains: run.in_chains.len() as u32,
+            out_chain: run.out_chain,
             baggage: run.baggage,
             running: false,
             inferred: false,
         });
-        outputs.iter().for_each(|output| self.reserve(*output));
-        let from: Vec<_> = run.inputs.iter().map(|input| (input.object, input.origin)).collect();
+        made.iter().for_each(|object| self.reserve(*object));
         let id = self.add(Job { caller, deadline: run.deadline, inputs, missing, work }, &from);
         if let Some(compilation) = compilation {
             self.compiling.entry(compilation).or_default().push(id);
@@ -61,8 +62,8 @@ impl Store {
         }
     }
 
-    fn check_outputs(&self, run: &Run, outputs: &[ObjectId]) -> Result<(), Error> {
-        for (i, &output) in outputs.iter().enumerate() {
+    fn check_made(&self, run: &Run, made: &[ObjectId]) -> Result<(), Error> {
+        for (i, &output) in made.iter().enumerate() {
             if let Some(error) = self.unusable(output) {
                 return Err(error);
             }
@@ -70,10 +71,10 @@ impl Store {
                 let message = format!("object {output} {why}");
                 Err(self.here(RemoteError::new(ErrorCode::InvalidArgument, message)))
             };
-            if outputs[..i].contains(&output) {
+            if made[..i].contains(&output) {
                 return invalid("is named for two outputs of the call");
             }
-            if run.inputs.iter().any(|input| input.object == output) {
+            if run.taken().any(|input| input.object == output) {
                 return invalid("is named both as input and as output of the call");
             }
         }
@@ -81,7 +82,7 @@ impl Store {
     }
 
     fn inputs(&self, run: &Run) -> Result<SmallVec<[Input; 3]>, Error> {
-        run.inputs.iter().map(|input| self.input(input.object, input.origin)).collect()
+        run.taken().map(|input| self.input(input.object, input.origin)).collect()
     }
 
     /// Where an input is (I4a): here, still to come, or an error.
@@ -131,9 +132,7 @@ impl Store {
         let error = error.map(|error| error.of_call(caller.call));
         for &output in outputs {
             if output.is_valid() && !self.table.is_taken(output) && self.closed.is_none() {
-                self.expected.remove(&output);
-                let waiters = self.table.poison(output, error.clone());
-                self.notify(waiters, Err(error.clone()));
+                self.poison(output, &error);
             }
         }
         self.answer_failed::<RemoteExecuteRequest>(caller, error);
@@ -190,7 +189,7 @@ impl Store {
                 Ok(program) => {
                     let Some(job) = self.jobs.get_mut(id) else { continue };
                     job.missing -= 1;
-                    let (missing, inputs) = (job.missing, job.inputs.len());
+                    let (missing, inputs) = (job.missing, job.given());
                     let Work::Run(run) = &mut job.work else { continue };
                     run.program = Some(program.clone());
                     if let Err(message) = program.check_arity(inputs, run.outputs.len()) {
@@ -211,6 +210,7 @@ impl Store {
     pub(super) fn start(&mut self, id: JobId) {
         self.infer(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
+        job.inputs.truncate(job.given());
         let tensors: Result<Vec<Tensor>, usize> = job
             .inputs
             .drain(..)
@@ -258,12 +258,12 @@ impl Store {
     /// metadata of those outputs that follow from them.
     fn infer(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
-        let missing = job.missing;
+        let (missing, given) = (job.missing, job.given());
         let Work::Run(run) = &mut job.work else { return };
         let Some(program) = run.program.clone().filter(|_| !run.inferred) else { return };
         let Some(signature) = &program.signature else { return };
         let table = &self.table;
-        let metadata = job.inputs.iter().map(|input| match input {
+        let metadata = job.inputs[..given].iter().map(|input| match input {
             Input::Here(Value::Tensor(tensor)) => Some(tensor.metadata().clone()),
             Input::Here(Value::Chain) => None,
             Input::Waiting(object) => table.metadata(*object).cloned(),
@@ -290,7 +290,7 @@ impl Store {
         }
     }
 
-    fn tell_metadata(&mut self, id: JobId, output: usize, metadata: TensorMetadata) {
+    pub(super) fn tell_metadata(&mut self, id: JobId, output: usize, metadata: TensorMetadata) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let caller = job.caller;
         let Work::Run(run) = &mut job.work else { return };
@@ -302,91 +302,12 @@ impl Store {
         }
         self.know(object, metadata);
     }
-
-    /// The program says something of an output before it is done. What it says binds it, as its signature does.
-    pub(crate) fn published(&mut self, job: u64, output: usize, what: Early) {
-        let id = JobId(job);
-        let (metadata, tensor) = match what {
-            Early::Metadata(metadata) => (metadata, None),
-            Early::Tensor(tensor) => (tensor.metadata().clone(), Some(tensor)),
-        };
-        let Some(slot) = self.run_job(id).and_then(|run| run.outputs.get_mut(output)) else { return };
-        let object = slot.id;
-        let said = slot.inferred.get_or_insert_with(|| metadata.clone());
-        if *said == metadata {
-            self.tell_metadata(id, output, metadata);
-            if let Some(tensor) = tensor {
-                self.settle(object, Ok(Value::Tensor(tensor)));
-            }
-        } else {
-            let error = differs(output, &metadata, said);
-            self.fail(id, error);
-        }
-        self.look_at_events();
-    }
-
-    /// A run ended. One that was given up is not known any more: its result is thrown away.
-    pub(crate) fn finished(&mut self, job: u64, outcome: Result<Vec<Tensor>, Error>) {
-        let id = JobId(job);
-        match outcome.and_then(|tensors| self.check_results(id, &tensors).map(|()| tensors)) {
-            Err(error) => self.fail(id, error),
-            Ok(tensors) => self.complete(id, tensors),
-        }
-        self.look_at_events();
-    }
-
-    fn check_results(&mut self, id: JobId, tensors: &[Tensor]) -> Result<(), Error> {
-        let Some(run) = self.run_job(id) else { return Ok(()) };
-        if tensors.len() != run.outputs.len() {
-            let message = format!("the program gave {} outputs, the call names {}", tensors.len(), run.outputs.len());
-            return Err(Error::new(ErrorCode::Internal, message));
-        }
-        for (i, (output, tensor)) in run.outputs.iter().zip(tensors).enumerate() {
-            if let Some(inferred) = output.inferred.as_ref().filter(|inferred| *inferred != tensor.metadata()) {
-                return Err(differs(i, tensor.metadata(), inferred));
-            }
-        }
-        Ok(())
-    }
-
-    fn complete(&mut self, id: JobId, tensors: Vec<Tensor>) {
-        let Some(Job { caller, work: Work::Run(run), .. }) = self.jobs.remove(id) else { return };
-        let mut metadata = SmallVec::with_capacity(tensors.len());
-        for (output, tensor) in run.outputs.iter().zip(tensors) {
-            metadata.push(output.need_metadata.then(|| tensor.metadata().clone()));
-            self.settle(output.id, Ok(Value::Tensor(tensor)));
-        }
-        self.answer(caller, Reply::RemoteExecute(RemoteExecuteReply { metadata }), Bytes::new());
-    }
-
-    /// A job will not be done: poisons its outputs and answers its caller with one cause (I2, I3).
-    pub(super) fn fail(&mut self, id: JobId, error: Error) {
-        let Some(job) = self.jobs.remove(id) else { return };
-        let caller = job.caller;
-        match job.work {
-            Work::Fetch => self.answer_failed::<FetchObjectRequest>(caller, error),
-            Work::Run(run) => {
-                let error = error.map(|error| error.on_task(&self.task).in_program(&run.name).of_call(caller.call));
-                if run.running {
-                    self.effects.push(Effect::Abort(id.0));
-                }
-                run.outputs.iter().for_each(|output| self.settle(output.id, Err(error.clone())));
-                self.answer_failed::<RemoteExecuteRequest>(caller, error);
-            }
-        }
-    }
 }
 
 impl Output {
     fn new(output: OutputRef) -> Self {
         Self { id: output.object, need_metadata: output.need_metadata, inferred: None, told: false }
     }
-}
-
-/// An output is not what was promised of it (I2).
-fn differs(output: usize, actual: &TensorMetadata, said: &TensorMetadata) -> Error {
-    let message = format!("output {output} is {actual}, but its program, or the program's signature, says {said}");
-    Error::new(ErrorCode::Internal, message)
 }
 
 /// Names the program, unless the cause is another one's.

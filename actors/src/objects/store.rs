@@ -99,6 +99,7 @@ impl Store {
             Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data),
             Step::Payload { call, data } => self.payload(caller(call), data),
             Step::Delete { call, objects, mode } => self.delete(caller(call), objects, mode),
+            Step::Fail { call, objects, cause } => self.fail_objects(caller(call), objects, cause),
             Step::Cancel { call } => {
                 self.cancel(caller(call));
             }
@@ -185,6 +186,24 @@ impl Store {
             }
         }
         self.answer(caller, Reply::DeleteObjects(DeleteObjectsReply { failures }), Bytes::new());
+    }
+
+    fn fail_objects(&mut self, caller: Caller, objects: Vec<ObjectId>, cause: Error) {
+        let mut failures = Vec::new();
+        for object in objects {
+            match self.unusable(object) {
+                Some(error) => failures.push(DeleteFailure { object, error: error.remote().clone() }),
+                None => self.poison(object, &cause),
+            }
+        }
+        self.answer(caller, Reply::FailObjects(FailObjectsReply { failures }), Bytes::new());
+    }
+
+    /// An object fails before anybody began to make it. Its id is not taken.
+    pub(super) fn poison(&mut self, object: ObjectId, cause: &Error) {
+        self.expected.remove(&object);
+        let waiters = self.table.poison(object, cause.clone());
+        self.notify(waiters, Err(cause.clone()));
     }
 
     fn cancel(&mut self, caller: Caller) {

@@ -104,6 +104,7 @@ impl Directory {
             address: address.clone(),
             edge,
             expect: pending.clone().recipient(),
+            replies: pending.clone().recipient(),
             cancel: pending.recipient(),
             outgoing: client.clone().recipient(),
             connect: client.clone().recipient(),

@@ -262,6 +262,7 @@ fn context_of(body: &Call) -> Option<ContextIndex> {
         Call::UnregisterFunction(request) => Some(request.context),
         Call::RemoteExecute(request) => Some(request.context),
         Call::DeleteObjects(request) => Some(request.context),
+        Call::FailObjects(request) => Some(request.context),
         Call::FetchObject(request) => Some(request.context),
         Call::PutObject(request) => Some(request.context),
     }
@@ -277,6 +278,7 @@ fn is_for_context(body: &Call) -> bool {
         | Call::UnregisterFunction(_)
         | Call::RemoteExecute(_)
         | Call::DeleteObjects(_)
+        | Call::FailObjects(_)
         | Call::FetchObject(_)
         | Call::PutObject(_) => true,
     }

@@ -17,7 +17,9 @@ use crate::{
 ///
 /// ```text
 /// [context u16, program u32, inputs [[prefix u64, local u64, device u16, origin u32]],
-///  outputs [[prefix u64, local u64, device u16, need_metadata bool]], time_left_ms u64, baggage [[key str, value str]]]
+///  outputs [[prefix u64, local u64, device u16, need_metadata bool]],
+///  in_chains [[prefix u64, local u64, device u16, origin u32]], out_chain nil or [prefix u64, local u64, device u16],
+///  time_left_ms u64, baggage [[key str, value str]]]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteExecuteRequest {
@@ -31,6 +33,12 @@ pub struct RemoteExecuteRequest {
     /// In the program's order; at most `MAX_ARGS`; ids made by the sender.
     #[serde(deserialize_with = "crate::bounded::args")]
     pub outputs: SmallVec<[OutputRef; 2]>,
+    /// Objects of the receiver, mostly chains, that must be ready before the program runs; it is not given them. At most
+    /// `MAX_ARGS`.
+    #[serde(deserialize_with = "crate::bounded::args")]
+    pub in_chains: SmallVec<[InputRef; 1]>,
+    /// A chain to make ready when the call is done, or to poison when it fails; an id made by the sender.
+    pub out_chain: Option<ObjectId>,
     /// How long the sender will wait from now, in milliseconds.
     pub time_left_ms: u64,
     /// The caller's key-values, handed to the program; at most `MAX_BAGGAGE` bytes.

@@ -8,6 +8,8 @@ pub(super) fn objects() -> Vec<super::Golden> {
     let delete =
         DeleteObjectsRequest { context: CONTEXT, objects: vec![object(4), object(9)], mode: DeleteMode::Delete };
     let deleted = DeleteObjectsReply { failures: vec![DeleteFailure { object: object(9), error: error() }] };
+    let fail = FailObjectsRequest { context: CONTEXT, objects: vec![object(4), object(9)], cause: error() };
+    let failed = FailObjectsReply { failures: vec![DeleteFailure { object: object(9), error: error() }] };
     let fetch = FetchObjectRequest { context: CONTEXT, object: object(4), origin: Origin::Here, time_left_ms: 60_000 };
     let fetched = FetchObjectReply { metadata: f32s([2]) };
     let put = PutObjectRequest { context: CONTEXT, object: object(1), metadata: f32s([2]) };
@@ -30,6 +32,8 @@ pub(super) fn objects() -> Vec<super::Golden> {
         large,
         reply("put_object_reply", "PutObject is completed", 4, Reply::PutObject(PutObjectReply {})),
         call("cancel", "Cancel: call 29", 8, cancel),
+        call("fail_objects", "FailObjects: call 30", 10, fail),
+        reply("fail_objects_reply", "FailObjects is completed; one id was in use", 10, Reply::FailObjects(failed)),
         reply("cancel_reply", "Cancel is completed", 8, Reply::Cancel(CancelReply {})),
     ]
 }

@@ -45,8 +45,18 @@ pub(super) fn programs() -> Vec<super::Golden> {
         program: ProgramIndex(0),
         inputs: smallvec![input(1, Origin::Here), input(2, Origin::Anywhere), input(3, Origin::Owner(TaskIndex(1)))],
         outputs: smallvec![output(4, true), output(5, false)],
+        in_chains: smallvec![],
+        out_chain: None,
         time_left_ms: 60_000,
         baggage: vec![("trace".to_owned(), "7f".to_owned())],
+    };
+    let ordered = RemoteExecuteRequest {
+        inputs: smallvec![],
+        outputs: smallvec![],
+        in_chains: smallvec![input(6, Origin::Here)],
+        out_chain: Some(object(7)),
+        baggage: Vec::new(),
+        ..execute.clone()
     };
     let executed = RemoteExecuteReply { metadata: smallvec![Some(f32s([2, 3])), None] };
     let mut failed = plain(
@@ -64,6 +74,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
         call("unregister_function", "UnregisterFunction: call 22", 9, unregister),
         reply("unregister_function_reply", "UnregisterFunction is completed", 9, unregistered),
         call("remote_execute", "RemoteExecute: call 23, three inputs, two outputs", 5, execute),
+        call("remote_execute_ordered", "RemoteExecute: call 23, after one chain and making another", 6, ordered),
         reply("remote_execute_reply", "RemoteExecute is completed", 5, Reply::RemoteExecute(executed)),
         failed,
     ]

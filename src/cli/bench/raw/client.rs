@@ -101,6 +101,8 @@ impl Caller {
             context: ContextIndex(0),
             object: object(1),
             origin: Origin::Here,
+            in_chains: Default::default(),
+            out_chain: None,
             time_left_ms: 60_000,
         })?;
         loop {
@@ -138,6 +140,8 @@ fn execute(first: u64, output: u64) -> RemoteExecuteRequest {
         program: ProgramIndex(0),
         inputs: [input(first), input(2)].into_iter().collect(),
         outputs: [OutputRef { object: object(output), need_metadata: true }].into_iter().collect(),
+        in_chains: Default::default(),
+        out_chain: None,
         time_left_ms: 60_000,
         baggage: Vec::new(),
     }

@@ -1,0 +1,101 @@
+//! The end of a job in the store: what its program says and gives, or why it failed.
+
+use bytes::Bytes;
+use remex_protocol::{
+    ErrorCode, Reply,
+    calls::{FetchObjectRequest, RemoteExecuteReply, RemoteExecuteRequest},
+    tensor::{Tensor, TensorMetadata},
+};
+use smallvec::SmallVec;
+
+use super::{
+    jobs::{Job, JobId, Work},
+    store::{Effect, Store},
+    table::Value,
+};
+use crate::{Error, programs::Early};
+
+impl Store {
+    /// The program says something of an output before it is done. What it says binds it, as its signature does.
+    pub(crate) fn published(&mut self, job: u64, output: usize, what: Early) {
+        let id = JobId(job);
+        let (metadata, tensor) = match what {
+            Early::Metadata(metadata) => (metadata, None),
+            Early::Tensor(tensor) => (tensor.metadata().clone(), Some(tensor)),
+        };
+        let Some(slot) = self.run_job(id).and_then(|run| run.outputs.get_mut(output)) else { return };
+        let object = slot.id;
+        let said = slot.inferred.get_or_insert_with(|| metadata.clone());
+        if *said == metadata {
+            self.tell_metadata(id, output, metadata);
+            if let Some(tensor) = tensor {
+                self.settle(object, Ok(Value::Tensor(tensor)));
+            }
+        } else {
+            let error = differs(output, &metadata, said);
+            self.fail(id, error);
+        }
+        self.look_at_events();
+    }
+
+    /// A run ended. One that was given up is not known any more: its result is thrown away.
+    pub(crate) fn finished(&mut self, job: u64, outcome: Result<Vec<Tensor>, Error>) {
+        let id = JobId(job);
+        match outcome.and_then(|tensors| self.check_results(id, &tensors).map(|()| tensors)) {
+            Err(error) => self.fail(id, error),
+            Ok(tensors) => self.complete(id, tensors),
+        }
+        self.look_at_events();
+    }
+
+    fn check_results(&mut self, id: JobId, tensors: &[Tensor]) -> Result<(), Error> {
+        let Some(run) = self.run_job(id) else { return Ok(()) };
+        if tensors.len() != run.outputs.len() {
+            let message = format!("the program gave {} outputs, the call names {}", tensors.len(), run.outputs.len());
+            return Err(Error::new(ErrorCode::Internal, message));
+        }
+        for (i, (output, tensor)) in run.outputs.iter().zip(tensors).enumerate() {
+            if let Some(inferred) = output.inferred.as_ref().filter(|inferred| *inferred != tensor.metadata()) {
+                return Err(differs(i, tensor.metadata(), inferred));
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, id: JobId, tensors: Vec<Tensor>) {
+        let Some(Job { caller, work: Work::Run(run), .. }) = self.jobs.remove(id) else { return };
+        let mut metadata = SmallVec::with_capacity(tensors.len());
+        for (output, tensor) in run.outputs.iter().zip(tensors) {
+            metadata.push(output.need_metadata.then(|| tensor.metadata().clone()));
+            self.settle(output.id, Ok(Value::Tensor(tensor)));
+        }
+        if let Some(chain) = run.out_chain {
+            self.settle(chain, Ok(Value::Chain));
+        }
+        self.answer(caller, Reply::RemoteExecute(RemoteExecuteReply { metadata }), Bytes::new());
+    }
+
+    /// A job will not be done: poisons its outputs and answers its caller with one cause (I2, I3).
+    pub(super) fn fail(&mut self, id: JobId, error: Error) {
+        let Some(job) = self.jobs.remove(id) else { return };
+        let caller = job.caller;
+        match job.work {
+            Work::Fetch => self.answer_failed::<FetchObjectRequest>(caller, error),
+            Work::Run(run) => {
+                let error = error.map(|error| error.on_task(&self.task).in_program(&run.name).of_call(caller.call));
+                if run.running {
+                    self.effects.push(Effect::Abort(id.0));
+                }
+                let made = run.outputs.iter().map(|output| output.id).chain(run.out_chain);
+                made.for_each(|object| self.settle(object, Err(error.clone())));
+                self.answer_failed::<RemoteExecuteRequest>(caller, error);
+            }
+        }
+    }
+}
+
+/// An output is not what was promised of it (I2).
+fn differs(output: usize, actual: &TensorMetadata, said: &TensorMetadata) -> Error {
+    let message = format!("output {output} is {actual}, but its program, or the program's signature, says {said}");
+    Error::new(ErrorCode::Internal, message)
+}
