@@ -17,7 +17,7 @@ use remex_protocol::{
     DeviceName, ErrorCode,
     calls::DeleteFailure,
     cluster::{Address, TaskInfo, TaskName},
-    ids::{ContextId, ObjectId},
+    ids::ContextId,
     tensor::Tensor,
 };
 use tokio::{sync::oneshot, task::JoinHandle};

@@ -83,16 +83,8 @@ pub(crate) fn decode_request(header: &[u8]) -> Option<RemoteExecuteRequest> {
     (reader.byte()? == NIL).then_some(())?;
     let time_left_ms = reader.uint()?;
     reader.array_of(0)?;
-    let request = RemoteExecuteRequest {
-        context,
-        program,
-        inputs,
-        outputs,
-        in_chains,
-        out_chain,
-        time_left_ms,
-        baggage,
-    };
+    let request =
+        RemoteExecuteRequest { context, program, inputs, outputs, in_chains, out_chain, time_left_ms, baggage };
     reader.end(request)
 }
 

@@ -10,6 +10,7 @@ mod expiry;
 mod extend;
 mod faults;
 mod forms;
+mod order;
 mod raw;
 mod support;
 mod threads;

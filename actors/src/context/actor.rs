@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture,
+};
 use remex_protocol::{Call, ErrorCode, Reply, cluster::Address};
 use tokio::time::Instant;
 

@@ -61,12 +61,9 @@ impl Draft {
             ObjectInput::Ref(object) => InputRef { object: object.id(), origin: object.origin(self.to) },
             ObjectInput::Id(id) => InputRef { object: *id, origin: origin_of(shared, *id, self.to) },
         };
-        let output = |(i, object): (usize, &ObjectRef)| OutputRef {
-            object: object.id(),
-            need_metadata: i >= self.first_handle,
-        };
-        let in_chain =
-            |chain: &RemoteChain| InputRef { object: chain.id(), origin: chain.object().origin(self.to) };
+        let output =
+            |(i, object): (usize, &ObjectRef)| OutputRef { object: object.id(), need_metadata: i >= self.first_handle };
+        let in_chain = |chain: &RemoteChain| InputRef { object: chain.id(), origin: chain.object().origin(self.to) };
         let inputs = self.inputs.iter().map(input).collect();
         let outputs = self.outputs.iter().enumerate().map(output).collect();
         let in_chains = self.in_chains.iter().map(in_chain).collect();

@@ -28,8 +28,8 @@ mod submit;
 mod transfers;
 
 pub(crate) use actor::Parts;
-pub(crate) use in_flight::Counted;
 pub use actor::{DistributedContext, Objects};
+pub(crate) use in_flight::Counted;
 pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};
 pub use register::{RegisterFunction, Registering};

@@ -48,10 +48,7 @@ struct Kept {
 impl Parked {
     /// Keeps a call. Gives its name here, what is to be expected of it, and a future that ends when the call is to be
     /// sent, or is not to be: because a call before it failed, or its own promises are settled.
-    pub(super) fn park(
-        &mut self,
-        parked: ParkedCall,
-    ) -> (u64, Expectation, impl Future<Output = Result<()>> + use<>) {
+    pub(super) fn park(&mut self, parked: ParkedCall) -> (u64, Expectation, impl Future<Output = Result<()>> + use<>) {
         let ParkedCall { mut draft, call, own, promised, admission } = parked;
         let after = std::mem::take(&mut draft.after);
         let name = draft.name.clone();

@@ -122,7 +122,8 @@ impl ContextShared {
             }
             if chain.object().owner() != receiver {
                 let (task, receiver) = (chain.task(), self.task_name(receiver));
-                let message = format!("in-chain {i} is on {task}, the call goes to {receiver}: use `after` between tasks");
+                let message =
+                    format!("in-chain {i} is on {task}, the call goes to {receiver}: use `after` between tasks");
                 return Err(invalid(message));
             }
         }

@@ -16,7 +16,11 @@ use remex_protocol::{
 };
 
 use super::{in_flight::InFlight, ingress::Ingress};
-use crate::{Error, Result, client::Receiver, handles::{ObjectRef, RemoteChain}};
+use crate::{
+    Error, Result,
+    client::Receiver,
+    handles::{ObjectRef, RemoteChain},
+};
 
 /// Unless told otherwise a call may take so long.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);

@@ -3,13 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use remex_protocol::{
-    DeviceName, ErrorCode,
-    calls::*,
-    frame::MAX_DELETES,
-    ids::TaskIndex,
-    tensor::Tensor,
-};
+use remex_protocol::{DeviceName, ErrorCode, calls::*, frame::MAX_DELETES, ids::TaskIndex, tensor::Tensor};
 
 use super::{ContextShared, plan::invalid};
 use crate::{Error, Result, deadline, handles::ObjectRef};

@@ -105,6 +105,21 @@ impl Rig {
         self.step(Step::Run(Box::new(Run { deadline, ..run })))
     }
 
+    /// A run that comes after chains and makes one.
+    pub(super) fn run_in_chains(
+        &mut self,
+        call: u32,
+        inputs: &[(u64, Origin)],
+        in_chains: &[(u64, Origin)],
+        outputs: &[u64],
+        out_chain: u64,
+    ) -> &mut Self {
+        let run = self.run_of(Binding::Ready(self.program.clone()), call, inputs, outputs);
+        let in_chain = |(local, origin): &(u64, Origin)| InputRef { object: id(*local), origin: *origin };
+        let in_chains = in_chains.iter().map(in_chain).collect();
+        self.step(Step::Run(Box::new(Run { in_chains, out_chain: Some(id(out_chain)), ..run })))
+    }
+
     pub(super) fn fetch(&mut self, call: u32, object: u64, origin: Origin) -> &mut Self {
         let deadline = self.start + Self::LIMIT;
         self.step(Step::Await { call: Self::call(call), object: id(object), origin, deadline })

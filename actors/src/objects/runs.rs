@@ -16,12 +16,7 @@ use super::{
     store::{Effect, Event, Store},
     table::{Found, Value, Waiter},
 };
-use crate::{
-    Error,
-    executor::Task,
-    programs::Executable,
-    session::SessionId,
-};
+use crate::{Error, executor::Task, programs::Executable, session::SessionId};
 
 impl Store {
     /// Looks up the inputs and reserves the outputs of a call; runs it when all is there.

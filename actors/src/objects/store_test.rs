@@ -55,6 +55,40 @@ fn outputs_are_poisoned_together() {
     assert_eq!(rig.error(5).message, cause.message, "a failed object gives its cause at once");
 }
 
+/// I3, I5: a call waits for its chains too, is not given them, and its own chain settles with its outputs.
+#[test]
+fn a_run_waits_for_its_chains_and_makes_one() {
+    let mut rig = Rig::new();
+    rig.put(1, 1).run_in_chains(2, &[(1, Origin::Here)], &[], &[20], 30);
+    rig.run_in_chains(3, &[(1, Origin::Here)], &[(30, Origin::Here)], &[21], 31);
+    rig.run_in_chains(4, &[], &[(31, Origin::Here)], &[22], 32);
+    assert_eq!((rig.tasks.len(), rig.stats().objects), (1, 7));
+    rig.finish(2, Ok(vec![vector(2)]));
+    assert_eq!((rig.tasks.len(), rig.task(3).inputs.len()), (2, 1));
+    rig.finish(3, Err(failure("boom")));
+    assert_eq!(rig.tasks.len(), 2);
+    let error = rig.error(4);
+    assert_eq!((&*error.message, error.via), ("boom", vec!["p4".to_owned()]));
+    rig.fetch(5, 32, Origin::Here);
+    assert_eq!(rig.error(5).message, "boom");
+}
+
+/// I3: an id that nobody will make fails who waits for it; one in use is not touched.
+#[test]
+fn ids_can_be_failed_from_outside() {
+    let mut rig = Rig::new();
+    rig.put(1, 1).fetch(2, 9, Origin::Anywhere).run(3, &[], &[10]);
+    let objects = [1, 9, 10, 0].map(id).to_vec();
+    rig.step(Step::Fail { call: Rig::call(4), objects, cause: failure("dry") });
+    assert_eq!(rig.error(2).message, "dry");
+    let Some(Ok(Reply::FailObjects(reply))) = rig.outcome(4) else { panic!("{:?}", rig.outcome(4)) };
+    let failed: Vec<_> = reply.failures.iter().map(|failure| (failure.object, failure.error.code)).collect();
+    use ErrorCode::{AlreadyExists, InvalidArgument};
+    assert_eq!(failed, [(id(1), AlreadyExists), (id(10), AlreadyExists), (id(0), InvalidArgument)]);
+    rig.finish(3, Ok(vec![vector(3)])).fetch(5, 10, Origin::Here);
+    assert!(rig.is_done(3) && rig.is_done(5));
+}
+
 /// I3: what the program published stays, whatever becomes of the rest.
 #[test]
 fn a_published_output_is_seen_before_the_others_and_outlives_a_failure() {

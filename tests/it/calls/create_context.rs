@@ -24,7 +24,7 @@ async fn a_context_spans_all_tasks() {
     assert_eq!(devices, [device(1), device(2), device(0)]);
     assert_eq!(first.device_of(&task(2)).unwrap().to_string(), device(2));
     let chains: Vec<_> = (0..3).map(|i| first.ready_chain(&task(i)).unwrap()).collect();
-    assert!(chains[0] != chains[1] && chains[1] != chains[2]);
+    assert!(chains[0].id() != chains[1].id() && chains[1].id() != chains[2].id());
     for i in 0..3 {
         assert_eq!(stats(&cluster, i).await, (2, 2, 0), "two ready chains");
     }

@@ -4,6 +4,7 @@ mod cancel;
 mod close_context;
 mod create_context;
 mod delete_objects;
+mod fail_objects;
 mod fetch_object;
 mod get_devices;
 mod keep_alive;

@@ -101,8 +101,6 @@ impl Caller {
             context: ContextIndex(0),
             object: object(1),
             origin: Origin::Here,
-            in_chains: Default::default(),
-            out_chain: None,
             time_left_ms: 60_000,
         })?;
         loop {
