@@ -7,7 +7,7 @@ use std::{
 
 use actix::{Addr, Recipient};
 use remex_actors::{
-    context::{ContextShared, DistributedContext, RegisterFunction, Registering, RemoteExecute},
+    context::{CallContext, ContextShared, DistributedContext, RegisterFunction, Registering, RemoteExecute},
     envelope::ask,
     handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec},
     link::Identity,
@@ -187,6 +187,11 @@ impl ContextHandle {
         self.0.shared.try_execute(execute)
     }
 
+    /// Runs a program and waits until it is done; makes the call again where `call` allows it, with new ids each time.
+    pub async fn execute_with(&self, execute: RemoteExecute, call: &CallContext) -> Result<Execution> {
+        self.0.shared.execute_with(execute, call).await
+    }
+
     /// Gives up on a call: its promises fail with `Cancelled`, unless they have settled. A program that runs is dropped
     /// at its next await; a sync one goes on and its result is thrown away.
     pub fn cancel(&self, chain: &Chain) {
@@ -211,6 +216,11 @@ impl ContextHandle {
     /// The same within `deadline` from now.
     pub async fn fetch_within(&self, object: &ObjectRef, deadline: Duration) -> Result<Tensor> {
         self.0.shared.fetch(object, Some(deadline)).await
+    }
+
+    /// The same, by the deadline of `call`, as often as it allows, until it is cancelled.
+    pub async fn fetch_with(&self, object: &ObjectRef, call: &CallContext) -> Result<Tensor> {
+        self.0.shared.fetch_with(object, call).await
     }
 
     /// Deletes objects, whoever still refers to them: calls that wait for them fail with `Cancelled`. Gives those that

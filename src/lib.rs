@@ -88,7 +88,9 @@ pub use handle::{ContextHandle, ServerHandle};
 pub use remex_actors as actors;
 pub use remex_actors::{
     Error, Result,
-    context::{DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute},
+    context::{
+        CallContext, CancelHandle, DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute,
+    },
     handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteTensor, TensorHandle},
     observe::{Event, Observed, What},
     programs::{

@@ -13,6 +13,7 @@
 //! - **I7 (validate, then act).** Structure is checked before anything is sent, and again before anything runs.
 
 mod actor;
+mod call_context;
 mod draft;
 mod fetching;
 mod in_flight;
@@ -29,6 +30,7 @@ mod transfers;
 
 pub(crate) use actor::Parts;
 pub use actor::{DistributedContext, Objects};
+pub use call_context::{CallContext, CancelHandle};
 pub(crate) use in_flight::Counted;
 pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};

@@ -191,6 +191,11 @@ impl ContextShared {
         })
     }
 
+    /// What random pauses are drawn from: with the same prefix and history, the same.
+    pub(crate) fn seed(&self) -> u64 {
+        self.prefix.0 ^ self.next_local.load(Ordering::Relaxed)
+    }
+
     /// A new id on a device. Nothing is sent.
     pub(crate) fn new_id(&self, device: DeviceIndex) -> ObjectId {
         ObjectId { prefix: self.prefix, local: self.next_local.fetch_add(1, Ordering::Relaxed), device }

@@ -10,11 +10,11 @@ use remex_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    ContextShared, OutputForm, PeerLink, RemoteExecute,
+    CallContext, ContextShared, OutputForm, PeerLink, RemoteExecute,
     draft::{Draft, Target},
     ingress::{Queued, QueuedCall},
     parked::ParkedCall,
-    plan::Plan,
+    plan::{Plan, invalid},
 };
 use crate::{
     Error, Result,
@@ -45,6 +45,26 @@ impl ContextShared {
         let admission = self.link(plan.receiver)?.receiver.edge.try_admit(0)?;
         let deadline = deadline::from_now(execute.deadline.unwrap_or(self.default_deadline));
         self.send(execute, plan, deadline, admission)
+    }
+
+    /// Runs a program and waits until it is done; makes the call again where `call` allows it, with new ids each time.
+    pub async fn execute_with(self: &Arc<Self>, execute: RemoteExecute, call: &CallContext) -> Result<Execution> {
+        if matches!(execute.form, OutputForm::Given(_)) && call.is_repeated() {
+            let message = "outputs into ids of the caller cannot be made twice: ask for one attempt, or for new ids";
+            return Err(invalid(message.to_owned()));
+        }
+        let attempt = |left| {
+            let execute = execute.clone().deadline(left);
+            async move {
+                let execution = self.execute(execute).await?;
+                let Chain { task: to, call, .. } = execution.chain;
+                let mut guard = CancelOnDrop { context: self, to, call, answered: false };
+                let done = execution.chain.done().await;
+                guard.answered = true;
+                done.map(|()| execution)
+            }
+        };
+        call.run(self.default_deadline, false, self.seed(), attempt).await
     }
 
     /// Queues a call that was checked and admitted.

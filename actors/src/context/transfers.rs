@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use remex_protocol::{DeviceName, ErrorCode, calls::*, frame::MAX_DELETES, ids::TaskIndex, tensor::Tensor};
 
-use super::{ContextShared, plan::invalid};
+use super::{CallContext, ContextShared, plan::invalid};
 use crate::{Error, Result, deadline, handles::ObjectRef};
 
 impl ContextShared {
@@ -41,6 +41,11 @@ impl ContextShared {
         Tensor::from_bytes(reply.metadata, data).map_err(|error| {
             Error::new(ErrorCode::DataLoss, format!("object {} did not arrive whole: {error}", object.id()))
         })
+    }
+
+    /// The same, as often as `call` allows: a fetch changes nothing.
+    pub async fn fetch_with(self: &Arc<Self>, object: &ObjectRef, call: &CallContext) -> Result<Tensor> {
+        call.run(self.default_deadline, true, self.seed(), |left| self.fetch(object, Some(left))).await
     }
 
     /// Deletes objects, whoever still refers to them: calls that wait for them fail with `Cancelled`. Gives those that
