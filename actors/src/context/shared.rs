@@ -11,7 +11,7 @@ use std::{
 
 use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
-    cluster::{TaskInfo, TaskName},
+    cluster::{GroupMembers, TaskInfo, TaskName},
     ids::{ContextId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix, ProgramIndex, TaskIndex},
 };
 
@@ -62,6 +62,8 @@ pub struct ContextShared {
     owners: Vec<TaskIndex>,
     device_indexes: BTreeMap<DeviceName, DeviceIndex>,
     task_indexes: BTreeMap<TaskName, TaskIndex>,
+    /// Who does collectives together; a group's number is its position.
+    groups: Vec<GroupMembers>,
     pub(crate) default_deadline: Duration,
     pub(crate) ingress: Ingress,
     pub(crate) closed: OnceLock<Error>,
@@ -96,10 +98,23 @@ impl ContextShared {
             owners,
             device_indexes,
             task_indexes,
+            groups: Vec::new(),
             default_deadline,
             ingress: Ingress::default(),
             closed: OnceLock::new(),
         })
+    }
+
+    /// The same with groups for collectives, which were checked against the tasks.
+    #[must_use]
+    pub(crate) fn with_groups(mut self, groups: Vec<GroupMembers>) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// The groups for collectives.
+    pub fn groups(&self) -> &[GroupMembers] {
+        &self.groups
     }
 
     /// Which context.

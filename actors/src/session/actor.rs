@@ -264,6 +264,7 @@ fn context_of(body: &Call) -> Option<ContextIndex> {
         Call::DeleteObjects(request) => Some(request.context),
         Call::FetchObject(request) => Some(request.context),
         Call::PutObject(request) => Some(request.context),
+        Call::SendData(request) => Some(request.context),
     }
 }
 
@@ -278,7 +279,8 @@ fn is_for_context(body: &Call) -> bool {
         | Call::RemoteExecute(_)
         | Call::DeleteObjects(_)
         | Call::FetchObject(_)
-        | Call::PutObject(_) => true,
+        | Call::PutObject(_)
+        | Call::SendData(_) => true,
     }
 }
 

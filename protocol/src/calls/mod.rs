@@ -10,6 +10,7 @@ mod keep_alive;
 mod put_object;
 mod register_function;
 mod remote_execute;
+mod send_data;
 mod unregister_function;
 
 pub use cancel::{CancelReply, CancelRequest};
@@ -22,4 +23,5 @@ pub use keep_alive::{KeepAliveReply, KeepAliveRequest};
 pub use put_object::{PutObjectReply, PutObjectRequest};
 pub use register_function::{CompileWhen, Golden, RegisterFunctionReply, RegisterFunctionRequest};
 pub use remote_execute::{InputRef, Origin, OutputRef, RemoteExecuteReply, RemoteExecuteRequest};
+pub use send_data::{BuffersError, Purpose, SendDataReply, SendDataRequest};
 pub use unregister_function::{UnregisterFunctionReply, UnregisterFunctionRequest};
