@@ -239,7 +239,7 @@ def run(address):
 
     context, program, prefix = 0, 0, secrets.randbits(64)
     tasks = [[link.name, None], [task, address]]
-    created = link.call(CREATE_CONTEXT, [context, secrets.randbits(64), 0, prefix, tasks, devices, 600_000])
+    created = link.call(CREATE_CONTEXT, [context, secrets.randbits(64), 0, prefix, tasks, devices, 600_000, []])
     registered = link.call(REGISTER_FUNCTION, [context, program, "add", "native", None, 0, 0, [], None])
     link.wait(created)
     link.wait(registered)

@@ -13,8 +13,9 @@ use serde::{
 };
 
 use crate::{
+    cluster::MAX_GROUPS,
     error::MAX_VIA,
-    frame::{MAX_ARGS, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DELETES, MAX_NAME, MAX_TASKS},
+    frame::{MAX_ARGS, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS},
     signature::Dim,
     tensor::MAX_RANK,
 };
@@ -39,6 +40,12 @@ lists! {
     deletes, MAX_DELETES, "objects to delete";
     /// Tasks and devices.
     tasks, MAX_TASKS, "tasks or devices";
+    /// Groups of a context.
+    groups, MAX_GROUPS, "groups";
+    /// Tasks of a group.
+    members, MAX_TASKS, "members";
+    /// Lengths of the buffers of one SendData.
+    buffers, MAX_ARGS, "buffers";
     /// The way that an error came.
     via, MAX_VIA, "calls that an error came through";
     /// Not used as it is: see `baggage` and `dims`.
@@ -129,12 +136,21 @@ pub(crate) fn checked_name<E: Error>(name: String) -> Result<String, E> {
 
 /// Proof of who the sender is.
 pub(crate) fn credentials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let credentials: Vec<u8> = serde_bytes::deserialize(deserializer)?;
-    let len = credentials.len();
-    if len <= MAX_CREDENTIALS {
-        Ok(credentials)
+    bytes(deserializer, MAX_CREDENTIALS, "credentials")
+}
+
+/// What a sender of data says beside it.
+pub(crate) fn data_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    bytes(deserializer, MAX_DATA_HEADER, "a header")
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D, most: usize, what: &str) -> Result<Vec<u8>, D::Error> {
+    let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
+    let len = bytes.len();
+    if len <= most {
+        Ok(bytes)
     } else {
-        Err(D::Error::custom(format!("credentials of {len} bytes, at most {MAX_CREDENTIALS} are allowed")))
+        Err(D::Error::custom(format!("{what} of {len} bytes, at most {most} are allowed")))
     }
 }
 

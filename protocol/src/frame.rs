@@ -49,7 +49,8 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_TASKS: usize = 4096;
 /// Most bytes of a call's baggage, keys and values together.
 pub const MAX_BAGGAGE: usize = 4096;
-
+/// Most bytes of what a sender of data says beside it.
+pub const MAX_DATA_HEADER: usize = 1024;
 /// Most bytes of credentials in a Hello.
 pub const MAX_CREDENTIALS: usize = 4096;
 

@@ -13,6 +13,7 @@
 //!   [`encode_frame`] makes one.
 //! - [`calls`] holds a request and its reply per file; the table of all of them is [`rpc`].
 //! - [`handshake`] is what two tasks say first.
+//! - [`collective`] is what members of a group say to each other.
 //! - [`tensor`] is data with an element type and a shape; [`signature`] says what a program takes and gives.
 //!
 //! # Versions
@@ -24,6 +25,7 @@ mod bounded;
 pub mod calls;
 pub mod cluster;
 mod codec;
+pub mod collective;
 mod decoder;
 mod device;
 mod encoder;

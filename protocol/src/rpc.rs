@@ -112,6 +112,7 @@ calls! {
     25 DeleteObjects(DeleteObjectsRequest) -> DeleteObjectsReply,
     26 FetchObject(FetchObjectRequest) -> FetchObjectReply,
     27 PutObject(PutObjectRequest) -> PutObjectReply,
+    28 SendData(SendDataRequest) -> SendDataReply,
     29 Cancel(CancelRequest) -> CancelReply,
     30 FailObjects(FailObjectsRequest) -> FailObjectsReply,
 }

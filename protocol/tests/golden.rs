@@ -8,7 +8,7 @@ mod samples;
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
-use remex_protocol::{Body, Call, Decoder, DecoderLimits, Frame, Payload};
+use remex_protocol::{Body, Call, Decoder, DecoderLimits, Frame, Payload, tensor::Tensor};
 
 fn path(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -78,6 +78,14 @@ fn a_piece_has_these_bytes_and_finds_its_payload() {
 }
 
 #[test]
+fn a_serialized_tensor_has_these_bytes_and_comes_back() {
+    let bytes = check("serialized_tensor", "A serialized tensor: f32[2,3]", &samples::serialized_tensor());
+    let tensor = Tensor::deserialize(bytes.into()).unwrap();
+    assert_eq!(tensor.metadata().to_string(), "f32[2,3]");
+    assert_eq!(tensor.elements::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
 fn every_call_has_a_golden_request_and_reply() {
     let all = samples::all();
     for kind in 0..=u8::MAX {
@@ -98,7 +106,7 @@ fn every_file_is_checked() {
         fs::read_dir(path("x").parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut known: Vec<_> = samples::all().iter().map(|golden| path(golden.name)).collect();
-    known.push(path("piece"));
+    known.extend([path("piece"), path("serialized_tensor")]);
     known.sort();
     assert_eq!(files, known);
 }
@@ -119,6 +127,7 @@ fn the_guide_shows_these_bytes() {
     let mut expected: BTreeMap<_, _> =
         samples::all().iter().map(|golden| (golden.name.to_owned(), golden.encode())).collect();
     expected.insert("piece".to_owned(), samples::piece());
+    expected.insert("serialized_tensor".to_owned(), samples::serialized_tensor());
     assert_eq!(shown.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (name, bytes) in expected {
         assert_eq!(shown[&name], bytes, "{name}: the example in src/guide/wire.md is another");

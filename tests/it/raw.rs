@@ -147,6 +147,7 @@ pub(crate) fn create_context(i: usize) -> CreateContextRequest {
         tasks: vec![info(task(i)), info("/job:absent/task:0".to_owned())],
         devices: vec![device(i).parse().unwrap(), "/job:absent/task:0/device:CPU:0".parse().unwrap()],
         idle_timeout_ms: 60_000,
+        groups: Vec::new(),
     }
 }
 

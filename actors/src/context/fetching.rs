@@ -150,6 +150,7 @@ fn join(shared: &Arc<ContextShared>, receiver: Arc<Receiver>, index: ContextInde
         tasks: Vec::new(),
         devices: Vec::new(),
         idle_timeout_ms: 0,
+        groups: Vec::new(),
     };
     let limit = shared.default_deadline;
     actix::spawn(async move {

@@ -157,6 +157,10 @@ impl Serving {
                     Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
                 }
             }
+            Call::SendData(_) => {
+                let error = Error::new(ErrorCode::Unimplemented, "this context takes no data yet");
+                served.answers.push(self.frame(call, kind, Err(error)));
+            }
             Call::GetDevices(_)
             | Call::CreateContext(_)
             | Call::CloseContext(_)

@@ -11,7 +11,7 @@ use std::{
 
 use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
-    cluster::{TaskInfo, TaskName},
+    cluster::{GroupMembers, TaskInfo, TaskName},
     ids::{ContextId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix, ProgramIndex, TaskIndex},
 };
 
@@ -66,6 +66,8 @@ pub struct ContextShared {
     owners: Vec<TaskIndex>,
     device_indexes: BTreeMap<DeviceName, DeviceIndex>,
     task_indexes: BTreeMap<TaskName, TaskIndex>,
+    /// Who does collectives together; a group's number is its position.
+    groups: Vec<GroupMembers>,
     pub(crate) default_deadline: Duration,
     pub(crate) ingress: Ingress,
     pub(crate) in_flight: Arc<InFlight>,
@@ -103,12 +105,25 @@ impl ContextShared {
             owners,
             device_indexes,
             task_indexes,
+            groups: Vec::new(),
             default_deadline,
             ingress: Ingress::default(),
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),
         })
+    }
+
+    /// The same with groups for collectives, which were checked against the tasks.
+    #[must_use]
+    pub(crate) fn with_groups(mut self, groups: Vec<GroupMembers>) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// The groups for collectives.
+    pub fn groups(&self) -> &[GroupMembers] {
+        &self.groups
     }
 
     /// Which context.

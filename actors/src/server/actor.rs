@@ -67,7 +67,8 @@ impl Server {
         let peers = request.tasks.into_iter().map(|info| Peer::new(info, None)).collect();
         let limit = context::DEFAULT_DEADLINE;
         let prefix = ObjectPrefix(rand::rng().random());
-        let shared = Arc::new(ContextShared::new(id, prefix, peers, request.devices, limit)?);
+        let shared =
+            Arc::new(ContextShared::new(id, prefix, peers, request.devices, limit)?.with_groups(request.groups));
         let context = self.start_context(shared, own, is_local)?;
         let opened = context.open(id, true);
         let idle = Duration::from_millis(request.idle_timeout_ms);

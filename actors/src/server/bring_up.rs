@@ -8,7 +8,7 @@ use rand::Rng;
 use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
     calls::{CloseContextRequest, ContextMode, CreateContextRequest, GetDevicesRequest, KeepAliveRequest},
-    cluster::{Address, TaskInfo, TaskName},
+    cluster::{Address, TaskInfo, TaskName, resolve_groups},
     ids::ContextIndex,
 };
 use tokio::time::Instant;
@@ -94,6 +94,10 @@ pub(super) async fn tables(
     id: remex_protocol::ids::ContextId,
     prefix: remex_protocol::ids::ObjectPrefix,
 ) -> Result<ContextShared> {
+    let names = config.cluster.tasks().iter().map(|task| task.name.clone()).filter(|name| *name != own.name);
+    let names: Vec<_> = names.chain([own.name.clone()]).collect();
+    let groups = resolve_groups(&config.groups, &names)
+        .map_err(|error| Error::new(ErrorCode::InvalidArgument, error.to_string()))?;
     let deadline = deadline::from_now(config.wait);
     let others = config.cluster.tasks().iter().filter(|task| task.name != own.name);
     let found = others.map(|task| async move {
@@ -117,7 +121,7 @@ pub(super) async fn tables(
     devices.extend_from_slice(own_devices);
     let receiver = directory.receiver(Some(&own.name), &own_address())?;
     peers.push(Peer::new(own, Some(link(receiver)?)));
-    ContextShared::new(id, prefix, peers, devices, config.default_deadline)
+    Ok(ContextShared::new(id, prefix, peers, devices, config.default_deadline)?.with_groups(groups))
 }
 
 fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {
@@ -141,6 +145,7 @@ pub(super) async fn create(shared: &Arc<ContextShared>, own: &TaskName, idle_tim
             tasks: if is_own { Vec::new() } else { tasks.clone() },
             devices: if is_own { Vec::new() } else { shared.devices.clone() },
             idle_timeout_ms: idle_timeout.as_millis() as u64,
+            groups: if is_own { Vec::new() } else { shared.groups().to_vec() },
         };
         async move {
             let at = format!("{} at {}", peer.info.name, link.receiver.address);

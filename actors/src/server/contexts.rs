@@ -8,7 +8,7 @@ use std::{
 use remex_protocol::{
     DeviceName, ErrorCode, RemoteError,
     calls::CreateContextRequest,
-    cluster::TaskName,
+    cluster::{TaskName, check_groups},
     ids::{ContextId, ObjectPrefix, TaskIndex},
 };
 
@@ -144,6 +144,10 @@ pub(crate) fn check_tables(
     }
     if request.devices.iter().collect::<std::collections::BTreeSet<_>>().len() != request.devices.len() {
         return invalid("a device stands twice in the table".to_owned());
+    }
+    let tasks: Vec<_> = request.tasks.iter().map(|task| task.name.clone()).collect();
+    if let Err(error) = check_groups(&request.groups, &tasks) {
+        return invalid(error.to_string());
     }
     if request.idle_timeout_ms == 0 {
         return invalid("the idle time-out must not be zero".to_owned());

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix::Message;
 use remex_protocol::{
     DeviceName,
-    cluster::{Address, ClusterConfig, TaskName},
+    cluster::{Address, ClusterConfig, CollectiveGroup, TaskName},
     ids::{ContextId, Incarnation},
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub struct ContextConfig {
     /// The tasks. Those without an address receive no calls.
     pub cluster: ClusterConfig,
+    /// Tasks that do collectives together, the task that makes the context possibly among them. Default none.
+    pub groups: Vec<CollectiveGroup>,
     /// How long a call may take unless it says otherwise. Default 60 s.
     pub default_deadline: Duration,
     /// After so long without a call or a keep-alive a task may collect the context; keep-alives are sent at half of it.
@@ -40,10 +42,18 @@ impl ContextConfig {
     pub fn new(cluster: ClusterConfig) -> Self {
         Self {
             cluster,
+            groups: Vec::new(),
             default_deadline: DEFAULT_DEADLINE,
             idle_timeout: Duration::from_secs(600),
             wait: Duration::from_secs(30),
         }
+    }
+
+    /// Adds a group for collectives, its members in the order of their numbers.
+    #[must_use]
+    pub fn group(mut self, name: impl Into<String>, members: impl IntoIterator<Item = TaskName>) -> Self {
+        self.groups.push(CollectiveGroup { name: name.into(), members: members.into_iter().collect() });
+        self
     }
 
     /// Gives calls so long unless they say otherwise.

@@ -265,6 +265,7 @@ fn context_of(body: &Call) -> Option<ContextIndex> {
         Call::FailObjects(request) => Some(request.context),
         Call::FetchObject(request) => Some(request.context),
         Call::PutObject(request) => Some(request.context),
+        Call::SendData(request) => Some(request.context),
     }
 }
 
@@ -280,7 +281,8 @@ fn is_for_context(body: &Call) -> bool {
         | Call::DeleteObjects(_)
         | Call::FailObjects(_)
         | Call::FetchObject(_)
-        | Call::PutObject(_) => true,
+        | Call::PutObject(_)
+        | Call::SendData(_) => true,
     }
 }
 

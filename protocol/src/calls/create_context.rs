@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DeviceName,
-    cluster::TaskInfo,
+    cluster::{GroupMembers, TaskInfo},
     ids::{ContextId, ContextIndex, Incarnation, ObjectId, ObjectPrefix},
 };
 
@@ -48,7 +48,7 @@ impl TryFrom<u8> for ContextMode {
 ///
 /// ```text
 /// [index u16, context u64, mode u8 (0 create, 1 join), prefix u64, tasks [[name str, address str or nil]],
-///  devices [str], idle_timeout_ms u64]
+///  devices [str], idle_timeout_ms u64, groups [[name str, members [u16]]]]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateContextRequest {
@@ -68,6 +68,9 @@ pub struct CreateContextRequest {
     pub devices: Vec<DeviceName>,
     /// After so long without a call or a keep-alive the task may collect the context, in milliseconds.
     pub idle_timeout_ms: u64,
+    /// The groups for collectives, at most `MAX_GROUPS`. Empty when joining.
+    #[serde(deserialize_with = "crate::bounded::groups")]
+    pub groups: Vec<GroupMembers>,
 }
 
 /// The task is part of the context.

@@ -11,6 +11,7 @@ mod keep_alive;
 mod put_object;
 mod register_function;
 mod remote_execute;
+mod send_data;
 mod unregister_function;
 
 pub use cancel::{CancelReply, CancelRequest};
@@ -24,4 +25,5 @@ pub use keep_alive::{KeepAliveReply, KeepAliveRequest};
 pub use put_object::{PutObjectReply, PutObjectRequest};
 pub use register_function::{CompileWhen, Golden, RegisterFunctionReply, RegisterFunctionRequest};
 pub use remote_execute::{InputRef, Origin, OutputRef, RemoteExecuteReply, RemoteExecuteRequest};
+pub use send_data::{BuffersError, Purpose, SendDataReply, SendDataRequest};
 pub use unregister_function::{UnregisterFunctionReply, UnregisterFunctionRequest};

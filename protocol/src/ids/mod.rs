@@ -4,10 +4,12 @@ mod call_id;
 mod context_id;
 mod incarnation;
 mod indexes;
+mod instance_key;
 mod object_id;
 
 pub use call_id::CallId;
 pub use context_id::ContextId;
 pub use incarnation::Incarnation;
 pub use indexes::{ContextIndex, DeviceIndex, ProgramIndex, TaskIndex};
+pub use instance_key::{InstanceKey, InstanceKeyError};
 pub use object_id::{ObjectId, ObjectPrefix};

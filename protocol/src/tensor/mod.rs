@@ -7,6 +7,9 @@ mod metadata;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 pub mod npy;
+mod serial;
+#[cfg(test)]
+mod serial_test;
 mod shape;
 mod value;
 
@@ -14,5 +17,6 @@ pub use buffer::{ALIGNMENT, AlignedBuf};
 pub use dtype::DType;
 pub use element::{Bool, Element};
 pub use metadata::TensorMetadata;
+pub use serial::{SerialError, Serialized};
 pub use shape::{MAX_RANK, Shape};
 pub use value::{Tensor, TensorError};

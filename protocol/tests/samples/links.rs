@@ -1,6 +1,12 @@
 //! What a link and a context begin and end with.
 
-use remex_protocol::{Body, ErrorCode, RemoteError, Reply, calls::*, cluster::TaskInfo, handshake::*, ids::*};
+use remex_protocol::{
+    Body, ErrorCode, RemoteError, Reply,
+    calls::*,
+    cluster::{GroupMembers, TaskInfo},
+    handshake::*,
+    ids::*,
+};
 
 use super::{CONTEXT, Golden, PREFIX, call, f32s, plain, reply};
 
@@ -59,9 +65,15 @@ pub(super) fn contexts() -> Vec<Golden> {
         ],
         devices: vec!["/job:worker/task:0/device:CPU:0".parse().unwrap()],
         idle_timeout_ms: 600_000,
+        groups: vec![GroupMembers { name: "all".to_owned(), members: vec![TaskIndex(1), TaskIndex(0)] }],
     };
-    let join =
-        CreateContextRequest { mode: ContextMode::Join, tasks: Vec::new(), devices: Vec::new(), ..create.clone() };
+    let join = CreateContextRequest {
+        mode: ContextMode::Join,
+        tasks: Vec::new(),
+        devices: Vec::new(),
+        groups: Vec::new(),
+        ..create.clone()
+    };
     let devices = GetDevicesReply {
         task: "/job:worker/task:0".parse().unwrap(),
         incarnation: Incarnation(0xa1a2_a3a4_a5a6_a7a8),

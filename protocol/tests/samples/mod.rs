@@ -1,5 +1,6 @@
 //! A frame of every kind, as `tests/golden` pins them: one conversation of a client and a worker.
 
+mod data;
 mod links;
 mod objects;
 mod programs;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Golden> {
     all.extend(links::contexts());
     all.extend(programs::programs());
     all.extend(objects::objects());
+    all.extend(data::sends());
     all
 }
 
@@ -87,6 +89,12 @@ impl Golden {
         bytes.extend_from_slice(&self.payload);
         bytes
     }
+}
+
+/// A tensor as bytes that describe themselves.
+pub(crate) fn serialized_tensor() -> Vec<u8> {
+    let tensor = Tensor::from_slice([2, 3], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    tensor.serialize().to_contiguous().unwrap().to_vec()
 }
 
 /// A part of the payload of `put_object_in_pieces`.
