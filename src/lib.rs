@@ -97,7 +97,7 @@ pub use remex_actors::{
         Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native, native_actor,
         native_async, native_program,
     },
-    server::{ContextConfig, Discovered, ServerStats},
+    server::{ContextConfig, ContextMode, Discovered, ServerStats},
 };
 pub use remex_protocol as protocol;
 pub use remex_protocol::{

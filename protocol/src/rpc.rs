@@ -106,6 +106,7 @@ calls! {
     17 CreateContext(CreateContextRequest) -> CreateContextReply,
     18 CloseContext(CloseContextRequest) -> CloseContextReply,
     19 KeepAlive(KeepAliveRequest) -> KeepAliveReply,
+    20 SendReadyChains(SendReadyChainsRequest) -> SendReadyChainsReply,
     21 RegisterFunction(RegisterFunctionRequest) -> RegisterFunctionReply,
     22 UnregisterFunction(UnregisterFunctionRequest) -> UnregisterFunctionReply,
     23 RemoteExecute(RemoteExecuteRequest) -> RemoteExecuteReply,

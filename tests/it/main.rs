@@ -10,6 +10,7 @@ mod expiry;
 mod extend;
 mod faults;
 mod forms;
+mod multi_client;
 mod order;
 mod raw;
 mod retry;

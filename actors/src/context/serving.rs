@@ -165,6 +165,7 @@ impl Serving {
             | Call::CreateContext(_)
             | Call::CloseContext(_)
             | Call::KeepAlive(_)
+            | Call::SendReadyChains(_)
             | Call::Cancel(_) => {
                 let error = Error::new(ErrorCode::Internal, "this call is not a context's: must not happen");
                 served.answers.push(self.frame(call, kind, Err(error)));

@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) link: Option<PeerLink>,
     /// Set when the link is lost: what lived there is gone.
     pub(crate) lost: OnceLock<Error>,
+    /// The chain that is ready there from the beginning, where it is known without having been there.
+    ready_chain: Option<ObjectId>,
     next_program: AtomicU32,
 }
 
@@ -46,7 +48,12 @@ pub(crate) struct PeerLink {
 
 impl Peer {
     pub(crate) fn new(info: TaskInfo, link: Option<PeerLink>) -> Self {
-        Self { info, link, lost: OnceLock::new(), next_program: AtomicU32::new(0) }
+        Self { info, link, lost: OnceLock::new(), ready_chain: None, next_program: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn with_ready_chain(mut self, chain: ObjectId) -> Self {
+        self.ready_chain = Some(chain);
+        self
     }
 
     pub(crate) fn next_program(&self) -> ProgramIndex {
@@ -147,7 +154,11 @@ impl ContextShared {
     }
 
     pub(crate) fn ready_chain_of(self: &Arc<Self>, task: TaskIndex) -> Result<RemoteChain> {
-        let chain = self.link(task)?.ready_chain.get();
+        let known = self.peers[task.position()].ready_chain.as_ref();
+        let chain = match known {
+            Some(chain) => Some(chain),
+            None => self.link(task)?.ready_chain.get(),
+        };
         chain.map(|id| RemoteChain::ready(self, *id)).ok_or_else(|| {
             Error::new(
                 ErrorCode::FailedPrecondition,

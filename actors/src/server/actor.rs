@@ -22,6 +22,7 @@ use super::{
     Inspect, ObjectManagerFactory, ServerStats, Stop, bring_up,
     contexts::{Contexts, check_tables},
     live::Live,
+    multi::Gathering,
 };
 use crate::{
     Error, Result,
@@ -50,6 +51,7 @@ pub struct Server {
     pub(super) object_manager: ObjectManagerFactory,
     pub(super) contexts: Contexts<Live>,
     pub(super) sessions: BTreeMap<SessionId, Recipient<Shut>>,
+    pub(super) gathering: Gathering,
     pub(super) draining: bool,
 }
 
@@ -69,7 +71,8 @@ impl Server {
         let prefix = ObjectPrefix(rand::rng().random());
         let shared =
             Arc::new(ContextShared::new(id, prefix, peers, request.devices, limit)?.with_groups(request.groups));
-        let context = self.start_context(shared, own, is_local)?;
+        let chain = ObjectPrefix(rand::rng().random());
+        let context = self.start_context(shared, own, chain, is_local)?;
         let opened = context.open(id, true);
         let idle = Duration::from_millis(request.idle_timeout_ms);
         self.contexts.insert(id, Some(session), request.prefix, idle, context);
@@ -94,6 +97,10 @@ impl Server {
                 let request = (**request).clone();
                 let (index, id) = (request.index, request.context);
                 let opened = match request.mode {
+                    ContextMode::Create if self.gathering.is_forming(id) => {
+                        let message = format!("context {id} is being made by several tasks: take another number");
+                        return Err(Error::new(ErrorCode::DistributedContextAlreadyExists, message));
+                    }
                     ContextMode::Create => self.create(control.session, control.is_local, request)?,
                     ContextMode::Join => self.contexts.join(id, control.session, request.prefix)?.open(id, false),
                 };
@@ -122,7 +129,7 @@ impl Server {
         })
     }
 
-    fn close_and_forget(&mut self, id: ContextId, why: &str) {
+    pub(super) fn close_and_forget(&mut self, id: ContextId, why: &str) {
         let error = RemoteError::new(ErrorCode::Cancelled, why).on_task(&self.who.task);
         if let Some(close) = self.close(id, error.into()) {
             actix::spawn(close);
@@ -138,7 +145,8 @@ impl Server {
         let started = tables.into_actor(self).map(move |shared, act, _| {
             let shared = Arc::new(shared?);
             let own = TaskIndex(shared.peers.len() as u16 - 1);
-            let context = act.start_context(shared.clone(), own, true)?;
+            let chain = ObjectPrefix(rand::rng().random());
+            let context = act.start_context(shared.clone(), own, chain, true)?;
             let addr = context.addr.clone();
             act.contexts.insert(id, None, prefix, idle, context);
             Ok((shared, addr))
@@ -193,7 +201,8 @@ impl Handler<Accepted> for Server {
 impl Handler<Control> for Server {
     type Result = ();
 
-    fn handle(&mut self, mut control: Control, _: &mut Context<Self>) {
+    fn handle(&mut self, control: Control, _: &mut Context<Self>) {
+        let Some(mut control) = self.gathering.hold(control) else { return };
         let (call, kind) = (control.call, control.body.kind());
         if let (Call::CloseContext(request), Some(context)) = (&control.body, &control.context) {
             let reply = Body::Completed(Reply::CloseContext(CloseContextReply {}));
@@ -226,6 +235,7 @@ impl Handler<Ended> for Server {
 
     fn handle(&mut self, Ended { session }: Ended, _: &mut Context<Self>) {
         self.sessions.remove(&session);
+        self.gathering.left(session);
         for id in self.contexts.end_session(session) {
             self.close_and_forget(id, "the link to the context's client was lost");
         }
@@ -235,8 +245,11 @@ impl Handler<Ended> for Server {
 impl Handler<CreateContext> for Server {
     type Result = ResponseActFuture<Self, Result<Created>>;
 
-    fn handle(&mut self, CreateContext(config): CreateContext, _: &mut Context<Self>) -> Self::Result {
-        self.bring_up(config)
+    fn handle(&mut self, CreateContext(config): CreateContext, ctx: &mut Context<Self>) -> Self::Result {
+        match config.mode.clone() {
+            super::ContextMode::SingleClient => self.bring_up(config),
+            super::ContextMode::MultiClient { id, lead } => self.bring_up_together(config, id, lead, ctx),
+        }
     }
 }
 

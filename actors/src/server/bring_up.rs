@@ -124,7 +124,7 @@ pub(super) async fn tables(
     Ok(ContextShared::new(id, prefix, peers, devices, config.default_deadline)?.with_groups(groups))
 }
 
-fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {
+pub(super) fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {
     let index = receiver.indexes.take()?;
     Ok(PeerLink { receiver, index, ready_chain: Default::default() })
 }

@@ -44,11 +44,16 @@ pub(super) struct Live {
 }
 
 impl Server {
-    /// Starts the two actors of a context.
-    pub(super) fn start_context(&self, shared: Arc<ContextShared>, own: TaskIndex, trust_local: bool) -> Result<Live> {
+    /// Starts the two actors of a context. `chain` is the prefix of the chain that is ready from the beginning.
+    pub(super) fn start_context(
+        &self,
+        shared: Arc<ContextShared>,
+        own: TaskIndex,
+        chain: ObjectPrefix,
+        trust_local: bool,
+    ) -> Result<Live> {
         let owners: Vec<_> = (0..shared.devices.len()).filter_map(|i| shared.owner(DeviceIndex(i as u16))).collect();
-        let ready_chain =
-            ObjectId { prefix: ObjectPrefix(rand::rng().random()), local: 1, device: shared.first_device(own)? };
+        let ready_chain = ObjectId { prefix: chain, local: 1, device: shared.first_device(own)? };
         let used = Rc::new(Cell::new(Instant::now()));
         let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len());
         let executor = self.executor.clone();

@@ -29,6 +29,25 @@ pub struct ContextConfig {
     pub idle_timeout: Duration,
     /// How long to wait for tasks that are not there yet. Default 30 s.
     pub wait: Duration,
+    /// Who makes it.
+    pub mode: ContextMode,
+}
+
+/// Who makes a context.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContextMode {
+    /// This task makes it on all the others, which need not do anything. It lives as long as this task wants it.
+    #[default]
+    SingleClient,
+    /// Every task of the cluster makes it, with the same configuration: each calls the others as it likes. It lives on
+    /// each task as long as that task wants it.
+    MultiClient {
+        /// Its number, the same for all.
+        id: ContextId,
+        /// The task of the cluster that compares the configurations and hands the tables out. It must listen.
+        lead: TaskName,
+    },
 }
 
 impl Default for ContextConfig {
@@ -46,6 +65,7 @@ impl ContextConfig {
             default_deadline: DEFAULT_DEADLINE,
             idle_timeout: Duration::from_secs(600),
             wait: Duration::from_secs(30),
+            mode: ContextMode::SingleClient,
         }
     }
 
@@ -67,6 +87,13 @@ impl ContextConfig {
     #[must_use]
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = limit;
+        self
+    }
+
+    /// Lets every task of the cluster make the context, with the same configuration; `lead` compares them.
+    #[must_use]
+    pub fn multi_client(mut self, id: ContextId, lead: TaskName) -> Self {
+        self.mode = ContextMode::MultiClient { id, lead };
         self
     }
 

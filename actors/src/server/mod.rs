@@ -15,8 +15,10 @@ mod actor;
 mod bring_up;
 mod contexts;
 mod directory;
+mod gathering;
 mod live;
 mod messages;
+mod multi;
 mod start;
 
 pub use actor::Server;
@@ -24,6 +26,7 @@ pub use contexts::MAX_CONTEXTS;
 pub use directory::Directory;
 pub use live::{ExecutorRecipients, ObjectManagerFactory};
 pub use messages::{
-    CloseEverywhere, ContextConfig, CreateContext, Created, Discover, Discovered, Inspect, ServerStats, Stop,
+    CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Inspect, ServerStats,
+    Stop,
 };
 pub use start::{ServerConfig, Started, start};

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Directory, ExecutorRecipients, ObjectManagerFactory, Server, actor::Accepted, contexts::Contexts,
-    live::default_object_manager,
+    live::default_object_manager, multi::Gathering,
 };
 use crate::{
     Result,
@@ -26,7 +26,7 @@ use crate::{
     link::{self, Identity},
     observe::Observers,
     programs::Compilers,
-    session::{Control, Ended, Session, SessionId, Shut},
+    session::{Control, Session, SessionId, Shut, Upstream},
 };
 
 /// What a server is made of.
@@ -107,14 +107,18 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         object_manager,
         contexts: Contexts::default(),
         sessions: BTreeMap::new(),
+        gathering: Gathering::default(),
         draining: false,
     };
     let server = server.start();
     let made = Acceptor {
         who,
         credits,
-        control: server.clone().recipient(),
-        ended: server.clone().recipient(),
+        server: Upstream {
+            control: server.clone().recipient(),
+            exchange: server.clone().recipient(),
+            ended: server.clone().recipient(),
+        },
         accepted: server.clone().recipient(),
         last: Arc::new(AtomicU64::new(0)),
     };
@@ -128,8 +132,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
 struct Acceptor {
     who: Identity,
     credits: Credits,
-    control: Recipient<Control>,
-    ended: Recipient<Ended>,
+    server: Upstream,
     accepted: Recipient<Accepted>,
     last: Arc<AtomicU64>,
 }
@@ -146,7 +149,7 @@ impl Acceptor {
             };
             let id = SessionId(this.last.fetch_add(1, Ordering::Relaxed) + 1);
             tracing::debug!(session = %id, task = %hello.task, %peer, "session begun");
-            let session = Session::new(id, hello.task, hello.epoch, connection, this.control, this.ended).start();
+            let session = Session::new(id, hello.task, hello.epoch, connection, this.server).start();
             post(&this.accepted, Accepted(id, session.recipient::<Shut>()));
         });
     }
@@ -157,7 +160,7 @@ async fn accept(mut listener: Box<dyn Listener>, acceptor: Acceptor) {
     loop {
         let connection = tokio::select! {
             biased;
-            () = gone(&acceptor.control) => return,
+            () = gone(&acceptor.server.control) => return,
             connection = listener.accept() => connection,
         };
         match connection {

@@ -11,7 +11,7 @@ use remex_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Answers, Calls, Change, Control, Controlled, Ended, Incoming, Opened, SessionId, Shut};
+use super::{Answers, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, SessionId, Shut};
 use crate::{
     envelope::post,
     fabric::Connection,
@@ -29,8 +29,7 @@ pub struct Session {
     /// The connection, until the session runs.
     connection: Option<Connection>,
     link: Option<Link>,
-    control: Recipient<Control>,
-    ended: Recipient<Ended>,
+    server: Upstream,
     contexts: BTreeMap<ContextIndex, Opened>,
     /// Calls whose payload is on its way, and where it goes.
     announced: BTreeMap<CallId, ContextIndex>,
@@ -38,16 +37,20 @@ pub struct Session {
     held: Option<VecDeque<Frame>>,
 }
 
+/// The server, as its sessions see it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Takes calls that concern it.
+    pub control: Recipient<Control>,
+    /// Takes members of contexts that several tasks make together.
+    pub exchange: Recipient<Exchange>,
+    /// Is told when the session is over.
+    pub ended: Recipient<Ended>,
+}
+
 impl Session {
     /// Serves the task at the other end of a connection whose handshake is over.
-    pub fn new(
-        id: SessionId,
-        peer: TaskName,
-        epoch: u64,
-        connection: Connection,
-        control: Recipient<Control>,
-        ended: Recipient<Ended>,
-    ) -> Self {
+    pub fn new(id: SessionId, peer: TaskName, epoch: u64, connection: Connection, server: Upstream) -> Self {
         Self {
             id,
             peer,
@@ -55,8 +58,7 @@ impl Session {
             epoch,
             connection: Some(connection),
             link: None,
-            control,
-            ended,
+            server,
             contexts: BTreeMap::new(),
             announced: BTreeMap::new(),
             held: None,
@@ -72,6 +74,12 @@ impl Session {
                 Body::Call(Call::Cancel(cancel)) => {
                     self.hand_on(batch.take(), ctx);
                     self.cancel(call, cancel.call, ctx);
+                    continue;
+                }
+                Body::Call(Call::SendReadyChains(request)) => {
+                    self.hand_on(batch.take(), ctx);
+                    let (session, answers) = (self.id, ctx.address().recipient());
+                    post(&self.server.exchange, Exchange { session, call, request, answers });
                     continue;
                 }
                 Body::Call(body) => match context_of(&body) {
@@ -142,7 +150,7 @@ impl Session {
         }
         let (session, peer, is_local) = (self.id, self.peer.clone(), self.is_local);
         let answer = ctx.address().recipient();
-        post(&self.control, Control { session, peer, is_local, call, body, context, answer });
+        post(&self.server.control, Control { session, peer, is_local, call, body, context, answer });
     }
 
     /// Which context knows the call is not said, so all are told.
@@ -174,7 +182,7 @@ impl Session {
         for context in std::mem::take(&mut self.contexts).into_values() {
             post(&context.ended, SessionEnded(self.id));
         }
-        post(&self.ended, Ended { session: self.id });
+        post(&self.server.ended, Ended { session: self.id });
         if let Some(link) = self.link.take() {
             link.close();
         }
@@ -254,7 +262,7 @@ impl Handler<Shut> for Session {
 /// The context that a call names.
 fn context_of(body: &Call) -> Option<ContextIndex> {
     match body {
-        Call::GetDevices(_) | Call::Cancel(_) => None,
+        Call::GetDevices(_) | Call::Cancel(_) | Call::SendReadyChains(_) => None,
         Call::CreateContext(request) => Some(request.index),
         Call::CloseContext(request) => Some(request.context),
         Call::KeepAlive(request) => Some(request.context),
@@ -272,9 +280,12 @@ fn context_of(body: &Call) -> Option<ContextIndex> {
 /// Whether a call is served by its context, not by the server.
 fn is_for_context(body: &Call) -> bool {
     match body {
-        Call::GetDevices(_) | Call::CreateContext(_) | Call::CloseContext(_) | Call::KeepAlive(_) | Call::Cancel(_) => {
-            false
-        }
+        Call::GetDevices(_)
+        | Call::CreateContext(_)
+        | Call::CloseContext(_)
+        | Call::KeepAlive(_)
+        | Call::SendReadyChains(_)
+        | Call::Cancel(_) => false,
         Call::RegisterFunction(_)
         | Call::UnregisterFunction(_)
         | Call::RemoteExecute(_)

@@ -6,6 +6,7 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 use remex_protocol::{
     Body, Call, Effect, ErrorCode, Frame, Payload, RemoteError,
+    calls::SendReadyChainsRequest,
     cluster::TaskName,
     ids::{CallId, ContextIndex},
 };
@@ -111,6 +112,21 @@ pub struct Control {
     pub context: Option<Opened>,
     /// Gets the answer.
     pub answer: Recipient<Controlled>,
+}
+
+/// A task wants to take part in a context that several make together. Answered when all are there, or by deadline; the
+/// session goes on meanwhile.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Exchange {
+    /// The session.
+    pub session: SessionId,
+    /// The call.
+    pub call: CallId,
+    /// What the task says of itself.
+    pub request: Box<SendReadyChainsRequest>,
+    /// Gets the answer.
+    pub answers: Recipient<Answers>,
 }
 
 /// The answer to a [`Control`].

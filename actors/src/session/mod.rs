@@ -15,5 +15,5 @@
 mod actor;
 mod messages;
 
-pub use actor::Session;
-pub use messages::{Answers, Calls, Change, Control, Controlled, Ended, Incoming, Opened, SessionId, Shut};
+pub use actor::{Session, Upstream};
+pub use messages::{Answers, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, SessionId, Shut};

@@ -12,6 +12,7 @@ mod put_object;
 mod register_function;
 mod remote_execute;
 mod send_data;
+mod send_ready_chains;
 mod unregister_function;
 
 pub use cancel::{CancelReply, CancelRequest};
@@ -26,4 +27,5 @@ pub use put_object::{PutObjectReply, PutObjectRequest};
 pub use register_function::{CompileWhen, Golden, RegisterFunctionReply, RegisterFunctionRequest};
 pub use remote_execute::{InputRef, Origin, OutputRef, RemoteExecuteReply, RemoteExecuteRequest};
 pub use send_data::{BuffersError, Purpose, SendDataReply, SendDataRequest};
+pub use send_ready_chains::{SendReadyChainsReply, SendReadyChainsRequest};
 pub use unregister_function::{UnregisterFunctionReply, UnregisterFunctionRequest};

@@ -83,6 +83,22 @@ pub(super) fn contexts() -> Vec<Golden> {
         incarnation: Incarnation(0xa1a2_a3a4_a5a6_a7a8),
         ready_chain: ObjectId { prefix: ObjectPrefix(0xa1a2_a3a4_a5a6_a7a8), local: 1, device: DeviceIndex(0) },
     };
+    let name = |name: &str| name.parse().unwrap();
+    let ready = SendReadyChainsRequest {
+        context: create.context,
+        lead: name("/job:a/task:0"),
+        member: name("/job:a/task:1"),
+        tasks: vec![task("/job:a/task:0", Some("tcp://10.0.0.1:7070")), task("/job:a/task:1", None)],
+        groups: create.groups.clone(),
+        devices: vec!["/job:a/task:1/device:CPU:0".parse().unwrap()],
+        chain_prefix: PREFIX,
+        time_left_ms: 30_000,
+    };
+    let chain = |prefix, device| ObjectId { prefix, local: 1, device: DeviceIndex(device) };
+    let all_ready = SendReadyChainsReply {
+        devices: vec!["/job:a/task:0/device:CPU:0".parse().unwrap(), "/job:a/task:1/device:CPU:0".parse().unwrap()],
+        ready_chains: vec![chain(ObjectPrefix(5), 0), chain(PREFIX, 1)],
+    };
     let (keep, close) = (KeepAliveRequest { context: CONTEXT }, CloseContextRequest { context: CONTEXT });
     vec![
         call("get_devices", "GetDevices: call 16", 1, GetDevicesRequest {}),
@@ -92,6 +108,8 @@ pub(super) fn contexts() -> Vec<Golden> {
         reply("create_context_reply", "CreateContext is completed", 2, Reply::CreateContext(created)),
         call("close_context", "CloseContext: call 18", 11, close),
         reply("close_context_reply", "CloseContext is completed", 11, Reply::CloseContext(CloseContextReply {})),
+        call("send_ready_chains", "SendReadyChains: call 20", 3, ready),
+        reply("send_ready_chains_reply", "SendReadyChains is completed", 3, Reply::SendReadyChains(all_ready)),
         call("keep_alive", "KeepAlive: call 19", 10, keep),
         reply("keep_alive_reply", "KeepAlive is completed", 10, Reply::KeepAlive(KeepAliveReply {})),
     ]
