@@ -291,7 +291,8 @@ mod tests {
     #[test]
     fn configurations_that_differ_end_the_attempt_of_all() {
         let start = crate::testing::instant();
-        let change: [(&str, fn(&mut SendReadyChainsRequest)); 5] = [
+        type Change = fn(&mut SendReadyChainsRequest);
+        let change: [(&str, Change); 5] = [
             ("the lead is /job:a/task:0 here and /job:a/task:1 there", |m| m.lead = name(1)),
             ("task 2 is /job:a/task:2 at tcp://10.0.0.2:7 here and /job:a/task:2 without an address there", |m| {
                 m.tasks[2].address = None;
