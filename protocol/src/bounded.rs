@@ -15,7 +15,7 @@ use serde::{
 use crate::{
     cluster::MAX_GROUPS,
     error::MAX_VIA,
-    frame::{MAX_ARGS, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS},
+    frame::{MAX_ARGS, MAX_ATTRS, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS},
     signature::Dim,
     tensor::MAX_RANK,
 };
@@ -46,6 +46,8 @@ lists! {
     members, MAX_TASKS, "members";
     /// Lengths of the buffers of one SendData.
     buffers, MAX_ARGS, "buffers";
+    /// Attributes of an op.
+    attrs, MAX_ATTRS, "attributes";
     /// The way that an error came.
     via, MAX_VIA, "calls that an error came through";
     /// Not used as it is: see `baggage` and `dims`.

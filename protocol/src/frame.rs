@@ -41,6 +41,10 @@ pub const PIECE_LEN: usize = 256 << 10;
 pub const MAX_TRANSFERS: usize = 4096;
 /// Most inputs, and most outputs, of a call.
 pub const MAX_ARGS: usize = 1024;
+/// Most attributes of an op.
+pub const MAX_ATTRS: usize = 64;
+/// Most elements of one attribute, or bytes of its text.
+pub const MAX_ATTR_LEN: usize = 4096;
 /// Most objects in one `DeleteObjects`.
 pub const MAX_DELETES: usize = 16_384;
 /// Longest name of a program, job, device type, format or tensor, in bytes.

@@ -21,6 +21,7 @@
 //! Until 1.0 only tasks of the same minor version talk to each other. A field is added with a new minor version, and
 //! the golden bytes in `tests/golden` change in the same commit.
 
+pub mod attrs;
 mod bounded;
 pub mod calls;
 pub mod cluster;

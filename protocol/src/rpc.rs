@@ -110,6 +110,7 @@ calls! {
     21 RegisterFunction(RegisterFunctionRequest) -> RegisterFunctionReply,
     22 UnregisterFunction(UnregisterFunctionRequest) -> UnregisterFunctionReply,
     23 RemoteExecute(RemoteExecuteRequest) -> RemoteExecuteReply,
+    24 RemoteExecuteOp(RemoteExecuteOpRequest) -> RemoteExecuteOpReply,
     25 DeleteObjects(DeleteObjectsRequest) -> DeleteObjectsReply,
     26 FetchObject(FetchObjectRequest) -> FetchObjectReply,
     27 PutObject(PutObjectRequest) -> PutObjectReply,

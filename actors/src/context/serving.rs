@@ -128,6 +128,10 @@ impl Serving {
                 let reply = answer.map(|()| Reply::UnregisterFunction(UnregisterFunctionReply {}));
                 served.answers.push(self.frame(call, kind, reply));
             }
+            Call::RemoteExecuteOp(_) => {
+                let error = Error::new(ErrorCode::Unimplemented, "this task has no ops");
+                served.answers.push(self.frame(call, kind, Err(error)));
+            }
             Call::DeleteObjects(request) => {
                 let DeleteObjectsRequest { objects, mode, .. } = *request;
                 served.steps.push(Step::Delete { call, objects, mode });

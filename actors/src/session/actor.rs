@@ -269,6 +269,7 @@ fn context_of(body: &Call) -> Option<ContextIndex> {
         Call::RegisterFunction(request) => Some(request.context),
         Call::UnregisterFunction(request) => Some(request.context),
         Call::RemoteExecute(request) => Some(request.context),
+        Call::RemoteExecuteOp(request) => Some(request.context),
         Call::DeleteObjects(request) => Some(request.context),
         Call::FailObjects(request) => Some(request.context),
         Call::FetchObject(request) => Some(request.context),
@@ -289,6 +290,7 @@ fn is_for_context(body: &Call) -> bool {
         Call::RegisterFunction(_)
         | Call::UnregisterFunction(_)
         | Call::RemoteExecute(_)
+        | Call::RemoteExecuteOp(_)
         | Call::DeleteObjects(_)
         | Call::FailObjects(_)
         | Call::FetchObject(_)

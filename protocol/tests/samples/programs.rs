@@ -1,6 +1,6 @@
 //! Programs made known and run.
 
-use remex_protocol::{Body, Reply, Rpc, calls::*, ids::*, signature::*, tensor::DType};
+use remex_protocol::{Body, Reply, Rpc, attrs::Attrs, calls::*, ids::*, signature::*, tensor::DType};
 use smallvec::smallvec;
 
 use super::{CONTEXT, call, data, error, f32s, object, plain, reply};
@@ -58,6 +58,18 @@ pub(super) fn programs() -> Vec<super::Golden> {
         baggage: Vec::new(),
         ..execute.clone()
     };
+    let op = RemoteExecuteOpRequest {
+        context: CONTEXT,
+        op: "sum".to_owned(),
+        device: DeviceIndex(0),
+        attrs: Attrs::new().with("axes", vec![0i64, -1]).with("keepdims", true).with("dtype", DType::F32),
+        inputs: smallvec![input(4, Origin::Here)],
+        outputs: smallvec![output(8, true)],
+        in_chains: smallvec![input(7, Origin::Here)],
+        out_chain: Some(object(9)),
+        time_left_ms: 60_000,
+    };
+    let op_done = Reply::RemoteExecuteOp(RemoteExecuteOpReply { metadata: smallvec![Some(f32s([1, 1]))] });
     let executed = RemoteExecuteReply { metadata: smallvec![Some(f32s([2, 3])), None] };
     let mut failed = plain(
         "remote_execute_failed",
@@ -77,5 +89,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
         call("remote_execute_ordered", "RemoteExecute: call 23, after one chain and making another", 6, ordered),
         reply("remote_execute_reply", "RemoteExecute is completed", 5, Reply::RemoteExecute(executed)),
         failed,
+        call("remote_execute_op", "RemoteExecuteOp: call 24, with attributes and chains", 7, op),
+        reply("remote_execute_op_reply", "RemoteExecuteOp is completed", 7, op_done),
     ]
 }
