@@ -10,6 +10,7 @@ mod programs;
 mod run;
 mod serve;
 mod system;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -43,7 +44,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => return usage::end(&error),
     };
     let done = match cli.command {
         Command::Demo(args) => demo::run(args),

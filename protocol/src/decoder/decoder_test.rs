@@ -193,6 +193,46 @@ fn a_payload_is_read_into_the_buffer_that_it_stays_in() {
     assert_eq!(frames[0].payload.clone().into_bytes().as_ptr(), at);
 }
 
+/// A transfer of `payload` in pieces, with a small frame in the middle.
+fn transfer(call: CallId, payload: &[u8]) -> Vec<u8> {
+    let mut stream = announcing("put_object", call, payload.len() as u64);
+    for offset in (0..payload.len()).step_by(PIECE_LEN) {
+        stream.extend(piece(call, payload, offset, PIECE_LEN.min(payload.len() - offset)));
+        if offset == PIECE_LEN {
+            stream.extend(named("heartbeat"));
+        }
+    }
+    stream
+}
+
+#[test]
+fn the_bytes_of_a_payload_are_not_moved_once_one_is_expected() {
+    let (mut decoder, mut rng) = (Decoder::new(DecoderLimits::OPEN), SmallRng::seed_from_u64(4));
+    let payload = some(3 * PIECE_LEN + 5);
+    let small = named("remote_execute").repeat(20);
+    // Nobody knew that it would come: what shared a read with its head is moved.
+    let first = [small.clone(), transfer(CallId::new(1, 0), &payload)].concat();
+    assert_eq!(feed(&mut decoder, &first, || usize::MAX).unwrap().len(), 23);
+    let moved = decoder.moved();
+    assert!(moved > 0 && moved < READ_LEN as u64, "{moved}");
+    // From then on nothing, however the reads fall, though small frames come between.
+    for round in 2..8 {
+        let most = if round == 2 { usize::MAX } else { rng.random_range(1..100_000) };
+        let again = transfer(CallId::new(round, 0), &payload);
+        let frames = feed(&mut decoder, &again, || rng.random_range(1..=most)).unwrap();
+        assert!(frames.last().unwrap().payload.clone().into_bytes() == payload[..]);
+        assert_eq!(decoder.moved(), moved, "round {round}");
+    }
+    // Payloads that are not in pieces, one behind the other.
+    let mut frame = decode(&named("put_object")).unwrap().remove(0);
+    frame = frame.with_payload(Bytes::from(some(10_000)));
+    let frames = feed(&mut decoder, &encode(&frame, true).repeat(5), || usize::MAX).unwrap();
+    assert_eq!((frames.len(), decoder.moved()), (5, moved));
+    // Small frames are read by the hundred again.
+    feed(&mut decoder, &small, || usize::MAX).unwrap();
+    assert!(decoder.space().len() > READ_LEN / 2);
+}
+
 #[test]
 fn only_what_a_peer_may_say_is_encoded() {
     let mut out = b"before".to_vec();

@@ -17,8 +17,11 @@ use crate::{
 };
 use transfers::Transfers;
 
-/// Bytes asked of the stream at once, unless a payload's own buffer takes more.
-const READ_LEN: usize = 64 << 10;
+/// Bytes asked of the stream at once, unless a payload's own buffer takes more. Some hundred small calls; and no more of a
+/// payload than this can come in the read of its head.
+const READ_LEN: usize = 16 << 10;
+/// A payload of so many bytes makes the next one likely.
+const BULK: u64 = 4 << 10;
 
 /// What a decoder accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +42,11 @@ impl DecoderLimits {
 /// Cuts a stream of bytes into frames. Knows no socket: its owner reads into [`space`](Self::space), says how much with
 /// [`advance`](Self::advance), and takes frames with [`next_frame`](Self::next_frame) until there is none.
 ///
-/// A payload that is not yet whole when its head is seen is read straight into its final buffer: `space` is that buffer
-/// then. What came in the same read as its head, at most 64 KiB, is moved there once.
+/// A payload is read straight into its final buffer: `space` is that buffer, once its head is there. So that nothing of it
+/// comes in the read of its head, where a payload is to be expected (pieces are on their way, or the last frame had one)
+/// only the head is asked for, and then its header. Where none is to be expected everything that there is, is asked for,
+/// since small frames come by the hundred; a payload that comes all the same has up to 16 KiB of its beginning
+/// [moved](Self::moved) to its buffer, and the next one nothing.
 #[derive(Debug)]
 pub struct Decoder {
     limits: DecoderLimits,
@@ -49,6 +55,9 @@ pub struct Decoder {
     end: usize,
     filling: Option<Filling>,
     transfers: Transfers,
+    /// The last frame had a payload worth mentioning.
+    in_bulk: bool,
+    moved: u64,
     ready: VecDeque<Frame>,
 }
 
@@ -78,6 +87,8 @@ impl Decoder {
             end: 0,
             filling: None,
             transfers: Transfers::default(),
+            in_bulk: false,
+            moved: 0,
             ready: VecDeque::new(),
         }
     }
@@ -89,6 +100,8 @@ impl Decoder {
 
     /// Where the next bytes of the stream go; never empty.
     pub fn space(&mut self) -> &mut [u8] {
+        let heads_alone = self.filling.is_none() && (self.in_bulk || self.transfers.any());
+        let most = if heads_alone { self.missing() } else { usize::MAX };
         match &mut self.filling {
             Some(Filling { filled, into: Into::Own(buf, _), .. }) => &mut buf.as_mut_slice()[*filled..],
             Some(Filling { head, filled, into: Into::Transfer }) => &mut self.transfers.place(head)[*filled..],
@@ -101,9 +114,25 @@ impl Decoder {
                 if self.staged.len() == self.end {
                     self.staged.resize(self.staged.len() * 2, 0);
                 }
-                &mut self.staged[self.end..]
+                let end = self.staged.len().min(self.end.saturating_add(most));
+                &mut self.staged[self.end..end]
             }
         }
+    }
+
+    /// How many bytes the next frame's head and header still lack.
+    fn missing(&self) -> usize {
+        let have = &self.staged[self.start..self.end];
+        let whole = match have.first_chunk::<HEAD_LEN>() {
+            None => HEAD_LEN,
+            Some(head) => HEAD_LEN + Head::read(head).0.header_len as usize,
+        };
+        whole.saturating_sub(have.len()).max(1)
+    }
+
+    /// Bytes of payloads that were copied because they came in the read of their head.
+    pub fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// Says that the stream put `n` bytes into [`space`](Self::space).
@@ -152,6 +181,7 @@ impl Decoder {
         if head.kind == kind::PIECE {
             self.start = header_end;
             self.transfers.check_piece(&head)?;
+            self.in_bulk = true;
             self.fill(head, Into::Transfer)?;
         } else {
             let frame = Frame {
@@ -180,6 +210,7 @@ impl Decoder {
     }
 
     fn start_frame(&mut self, head: Head, frame: Frame) -> Result<(), FrameError> {
+        self.in_bulk = head.payload_len >= BULK;
         if head.payload_len == 0 {
             self.ready.push_back(frame);
         } else if head.flags & flags::PIECES != 0 {
@@ -201,6 +232,7 @@ impl Decoder {
         space[..n].copy_from_slice(&have[..n]);
         self.staged = staged;
         self.start += n;
+        self.moved += n as u64;
         self.advance(n)
     }
 

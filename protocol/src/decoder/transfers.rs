@@ -24,6 +24,11 @@ struct Transfer {
 }
 
 impl Transfers {
+    /// Whether a payload is on its way.
+    pub(super) fn any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Makes room for the payload that `frame` announces. A call is given back to be handed on at once, so that its
     /// place in the order is kept; a reply is held until its payload is whole, and its place is marked.
     pub(super) fn announce(&mut self, head: &Head, mut frame: Frame) -> Result<Frame, FrameError> {

@@ -9,3 +9,4 @@ mod run;
 #[cfg(feature = "onnx")]
 mod run_refused;
 mod serve;
+mod usage;

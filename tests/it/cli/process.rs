@@ -109,6 +109,7 @@ impl End {
     pub(super) fn assert_failed(&self, status: i32, sentence: &str) {
         assert!(self.status == Some(status) && self.stderr.contains(sentence), "expected {sentence:?} of {self:?}");
         assert!(self.stderr.starts_with("error: "), "{self:?}");
+        assert_eq!(self.stderr.trim_end().lines().count(), 1, "one sentence: {self:?}");
     }
 
     pub(super) fn assert_done(&self) {
