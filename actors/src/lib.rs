@@ -29,6 +29,7 @@ pub mod handles;
 pub mod link;
 pub mod objects;
 pub mod observe;
+pub mod ops;
 pub mod pending;
 pub mod programs;
 pub mod promise;

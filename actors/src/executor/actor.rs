@@ -124,10 +124,12 @@ impl Handler<Run> for Executor {
         for task in tasks {
             let cancelled = Arc::new(AtomicBool::new(false));
             let (job, lane, program) = (task.job, task.lane, task.program.clone());
+            let inline = is_inline(&task);
             let call = program_call(task, early.clone(), cancelled.clone());
             match &program.body {
                 Body::Inline(program) => finished.push(Self::run_inline(call, job, &**program)),
-                Body::Pool(program) => {
+                Body::Sized(program, _) if inline => finished.push(Self::run_inline(call, job, &**program)),
+                Body::Pool(program) | Body::Sized(program, _) => {
                     let program = program.clone();
                     let (go_done, refuse_done) = (done.clone(), done.clone());
                     let go = Box::new(move || send(&go_done, job, contain::run(&*program, call)));
@@ -235,6 +237,12 @@ impl Handler<Ended> for Executor {
     fn handle(&mut self, Ended { tag, job }: Ended, _: &mut Context<Self>) {
         self.works.remove(&(tag, job));
     }
+}
+
+/// Asks programs that are inline for some inputs only.
+fn is_inline(task: &Task) -> bool {
+    let metadata = || task.inputs.iter().map(|input| input.metadata().clone()).collect::<Vec<_>>();
+    matches!(task.program.body, Body::Sized(..)) && task.program.is_inline(&metadata())
 }
 
 fn program_call(task: Task, early: Recipient<Published>, cancelled: Arc<AtomicBool>) -> ProgramCall {

@@ -249,14 +249,14 @@ impl Store {
         }
     }
 
-    /// Asks the program's signature, once, when the metadata of all inputs is known: checks the inputs, and settles the
+    /// Asks the program's inference, once, when the metadata of all inputs is known: checks the inputs, and settles the
     /// metadata of those outputs that follow from them.
     fn infer(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let (missing, given) = (job.missing, job.given());
         let Work::Run(run) = &mut job.work else { return };
-        let Some(program) = run.program.clone().filter(|_| !run.inferred) else { return };
-        let Some(signature) = &program.signature else { return };
+        let unasked = |program: &Arc<Executable>| program.infers() && !run.inferred;
+        let Some(program) = run.program.clone().filter(unasked) else { return };
         let table = &self.table;
         let metadata = job.inputs[..given].iter().map(|input| match input {
             Input::Here(Value::Tensor(tensor)) => Some(tensor.metadata().clone()),
@@ -265,15 +265,15 @@ impl Store {
         });
         let Some(metadata) = metadata.collect::<Option<Vec<_>>>() else { return };
         run.inferred = true;
-        let inferred = match signature.infer(&metadata) {
+        let inferred = match program.infer(&metadata) {
             Ok(inferred) => inferred,
-            Err(message) => {
-                let error = self.here(RemoteError::new(ErrorCode::InvalidArgument, message));
+            Err(error) => {
+                let error = self.here(error.into());
                 return self.fail(id, error);
             }
         };
         // What runs inline is done in this turn: its metadata comes with its completion.
-        let soon = missing == 0 && program.is_inline();
+        let soon = missing == 0 && program.is_inline(&metadata);
         for (output, metadata) in inferred.into_iter().enumerate() {
             let Some(metadata) = metadata else { continue };
             if let Some(output) = self.run_job(id).and_then(|run| run.outputs.get_mut(output)) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use remex_protocol::{ErrorCode, RemoteError, tensor::TensorError};
+use remex_protocol::{ErrorCode, RemoteError, attrs::AttrError, tensor::TensorError};
 
 /// What a program answers instead of outputs. All outputs of the call that are not published fail with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,12 @@ impl std::error::Error for ProgramError {}
 
 impl From<TensorError> for ProgramError {
     fn from(error: TensorError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<AttrError> for ProgramError {
+    fn from(error: AttrError) -> Self {
         Self::invalid(error.to_string())
     }
 }

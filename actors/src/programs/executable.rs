@@ -1,10 +1,19 @@
 //! A program that is ready to run.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use actix::Recipient;
 use futures_util::future::LocalBoxFuture;
-use remex_protocol::{ErrorCode, signature::Signature, tensor::Tensor};
+use remex_protocol::{
+    ErrorCode,
+    signature::Signature,
+    tensor::{Tensor, TensorMetadata},
+};
 
 use super::{Invoke, ProgramCall, ProgramError};
 
@@ -16,6 +25,9 @@ pub trait Program: Send + Sync + 'static {
 
 type AsyncFn = dyn Fn(ProgramCall) -> LocalBoxFuture<'static, Result<Vec<Tensor>, ProgramError>> + Send + Sync;
 
+type InferFn = dyn Fn(&[TensorMetadata]) -> Result<Vec<Option<TensorMetadata>>, ProgramError> + Send + Sync;
+type CheapFn = dyn Fn(&[TensorMetadata]) -> bool + Send + Sync;
+
 /// How a program runs.
 #[derive(Clone)]
 pub enum Body {
@@ -23,17 +35,29 @@ pub enum Body {
     Inline(Arc<dyn Program>),
     /// On the compute pool.
     Pool(Arc<dyn Program>),
+    /// On the arbiter if the function says of its inputs that it takes less than 50 µs, else on the compute pool.
+    Sized(Arc<dyn Program>, Arc<CheapFn>),
     /// On the arbiter, waiting now and then.
     Async(Arc<AsyncFn>),
     /// By a user's actor.
     Actor(Recipient<Invoke>),
 }
 
+/// How the metadata of a program's outputs follows from that of its inputs.
+#[derive(Clone)]
+pub enum Inference {
+    /// As names, dtypes and lengths say.
+    Signature(Arc<Signature>),
+    /// As a function says, which also refuses inputs that the program does not take.
+    Function(Arc<InferFn>),
+}
+
 /// A program that is ready to run: what it does, where it runs, and what is known of its inputs and outputs.
 #[derive(Clone)]
 pub struct Executable {
     pub(crate) body: Body,
-    pub(crate) signature: Option<Arc<Signature>>,
+    inference: Option<Inference>,
+    inputs: Option<usize>,
     pub(crate) outputs: Option<usize>,
 }
 
@@ -74,7 +98,7 @@ pub fn native_actor(actor: Recipient<Invoke>) -> Executable {
 
 impl Executable {
     fn new(body: Body) -> Self {
-        Self { body, signature: None, outputs: None }
+        Self { body, inference: None, inputs: None, outputs: None }
     }
 
     /// Runs on the arbiter instead of the pool: for what takes less than 50 µs. What takes longer holds up every other
@@ -84,6 +108,23 @@ impl Executable {
         if let Body::Pool(program) = self.body {
             self.body = Body::Inline(program);
         }
+        self
+    }
+
+    /// Runs on the arbiter when `cheap` says of the inputs that the run takes less than 50 µs, else on the pool. `cheap`
+    /// runs on the arbiter. Of async programs and actors this changes nothing.
+    #[must_use]
+    pub fn inline_if(mut self, cheap: impl Fn(&[TensorMetadata]) -> bool + Send + Sync + 'static) -> Self {
+        if let Body::Pool(program) = self.body {
+            self.body = Body::Sized(program, Arc::new(cheap));
+        }
+        self
+    }
+
+    /// Says how many inputs there are; a call with another number is refused.
+    #[must_use]
+    pub fn inputs(mut self, count: usize) -> Self {
+        self.inputs = Some(count);
         self
     }
 
@@ -98,14 +139,25 @@ impl Executable {
     /// follow from the inputs have their metadata settled before the run.
     #[must_use]
     pub fn signature(mut self, signature: Signature) -> Self {
-        self.outputs = Some(signature.outputs.len());
-        self.signature = Some(Arc::new(signature));
+        (self.inputs, self.outputs) = (Some(signature.inputs.len()), Some(signature.outputs.len()));
+        self.inference = Some(Inference::Signature(Arc::new(signature)));
+        self
+    }
+
+    /// Like [`signature`](Executable::signature), where dtypes and shapes follow in a way that no signature says:
+    /// `infer` gives for each output what is known of it, or refuses the inputs. It runs on the arbiter.
+    #[must_use]
+    pub fn infer_by<F>(mut self, infer: F) -> Self
+    where
+        F: Fn(&[TensorMetadata]) -> Result<Vec<Option<TensorMetadata>>, ProgramError> + Send + Sync + 'static,
+    {
+        self.inference = Some(Inference::Function(Arc::new(infer)));
         self
     }
 
     /// Whether a call with so many inputs and outputs fits it; else why not.
     pub(crate) fn check_arity(&self, inputs: usize, outputs: usize) -> Result<(), String> {
-        if let Some(takes) = self.signature.as_ref().map(|signature| signature.inputs.len())
+        if let Some(takes) = self.inputs
             && takes != inputs
         {
             return Err(format!("the program takes {takes} inputs, {inputs} were given"));
@@ -118,8 +170,39 @@ impl Executable {
         }
     }
 
-    pub(crate) fn is_inline(&self) -> bool {
-        matches!(self.body, Body::Inline(_))
+    /// Whether a run with such inputs is done on the arbiter.
+    pub(crate) fn is_inline(&self, inputs: &[TensorMetadata]) -> bool {
+        match &self.body {
+            Body::Inline(_) => true,
+            // A function of the user's: its panic is not the actor's (I9).
+            Body::Sized(_, cheap) => catch_unwind(AssertUnwindSafe(|| cheap(inputs))).unwrap_or(false),
+            Body::Pool(_) | Body::Async(_) | Body::Actor(_) => false,
+        }
+    }
+
+    /// What names, dtypes and lengths are known of inputs and outputs.
+    pub(crate) fn known_signature(&self) -> Option<&Signature> {
+        match &self.inference {
+            Some(Inference::Signature(signature)) => Some(signature),
+            Some(Inference::Function(_)) | None => None,
+        }
+    }
+
+    /// Whether anything is inferred at all.
+    pub(crate) fn infers(&self) -> bool {
+        self.inference.is_some()
+    }
+
+    /// Checks the inputs and says what is known of the outputs; nothing, if the program says nothing of them.
+    pub(crate) fn infer(&self, inputs: &[TensorMetadata]) -> Result<Vec<Option<TensorMetadata>>, ProgramError> {
+        match &self.inference {
+            None => Ok(Vec::new()),
+            Some(Inference::Signature(signature)) => signature.infer(inputs).map_err(ProgramError::invalid),
+            Some(Inference::Function(infer)) => catch_unwind(AssertUnwindSafe(|| infer(inputs))).unwrap_or_else(|_| {
+                let message = "the program panicked when it was asked what its outputs would be";
+                Err(ProgramError::new(ErrorCode::Internal, message))
+            }),
+        }
     }
 }
 
@@ -128,9 +211,19 @@ impl fmt::Debug for Body {
         f.write_str(match self {
             Body::Inline(_) => "inline",
             Body::Pool(_) => "pool",
+            Body::Sized(..) => "inline or pool",
             Body::Async(_) => "async",
             Body::Actor(_) => "actor",
         })
+    }
+}
+
+impl fmt::Debug for Inference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Inference::Signature(signature) => signature.fmt(f),
+            Inference::Function(_) => f.write_str("function"),
+        }
     }
 }
 

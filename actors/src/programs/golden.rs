@@ -14,7 +14,7 @@ use super::{Body, Executable, Outputs, ProgramCall, ProgramError, compiler::Gold
 /// Async programs and actors are not tried: they may wait, and this runs on the pool.
 pub(crate) fn check(name: &str, executable: &Executable, golden: &Golden) -> Result<(), ProgramError> {
     let wrong = |why: String| ProgramError::new(ErrorCode::CompilationFailed, format!("the golden check: {why}"));
-    let (Body::Inline(program) | Body::Pool(program)) = &executable.body else {
+    let (Body::Inline(program) | Body::Pool(program) | Body::Sized(program, _)) = &executable.body else {
         return Err(wrong("only sync programs can be tried; register without golden tensors".to_owned()));
     };
     let mut call = ProgramCall {

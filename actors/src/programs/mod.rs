@@ -16,7 +16,7 @@ pub use call::{Early, Invoke, Outputs, ProgramCall, Published};
 pub use compiler::{Compiler, Compilers, Golden, NativePrograms, Source};
 pub use error::ProgramError;
 pub(crate) use executable::invoke;
-pub use executable::{Body, Executable, Program, native, native_actor, native_async, native_program};
+pub use executable::{Body, Executable, Inference, Program, native, native_actor, native_async, native_program};
 pub(crate) use golden::check as check_golden;
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxCompiler;

@@ -358,7 +358,7 @@ impl Entry {
 
     fn reply(&self) -> RegisterFunctionReply {
         let signature = match &self.state {
-            State::Ready(program) => program.signature.as_deref().cloned(),
+            State::Ready(program) => program.known_signature().cloned(),
             State::Stored | State::Compiling { .. } => None,
         };
         RegisterFunctionReply { signature, output_devices: self.outputs().unwrap_or_default() }
