@@ -14,6 +14,7 @@ use remex_actors::{
     fabric::{Fabric, Tcp, Unix},
     link::Identity,
     observe::{Observed, Observers},
+    ops::OpRegistry,
     programs::{Compiler, Compilers, Executable, NativePrograms},
     server::{ExecutorRecipients, ObjectManagerFactory, ServerConfig, start},
 };
@@ -47,6 +48,7 @@ pub struct ServerBuilder {
     fabrics: Vec<Arc<dyn Fabric>>,
     programs: BTreeMap<String, Executable>,
     compilers: Vec<Arc<dyn Compiler>>,
+    ops: OpRegistry,
     credits: Credits,
     allowed: Vec<String>,
     observers: Vec<Recipient<Observed>>,
@@ -70,6 +72,7 @@ impl Server {
             fabrics: vec![Arc::new(Tcp::new()), Arc::new(Unix::new())],
             programs: BTreeMap::new(),
             compilers: default_compilers(),
+            ops: default_ops(),
             credits: Credits::default(),
             allowed: Vec::new(),
             observers: Vec::new(),
@@ -77,6 +80,13 @@ impl Server {
             object_manager: None,
         }
     }
+}
+
+fn default_ops() -> OpRegistry {
+    #[cfg(feature = "ops")]
+    return OpRegistry::base();
+    #[cfg(not(feature = "ops"))]
+    return OpRegistry::empty();
 }
 
 fn default_compilers() -> Vec<Arc<dyn Compiler>> {
@@ -137,6 +147,13 @@ impl ServerBuilder {
     /// Adds a compiler for programs of a format; it takes the place of one for the same format.
     pub fn compiler(mut self, compiler: impl Compiler) -> Self {
         self.compilers.push(Arc::new(compiler));
+        self
+    }
+
+    /// The ops that callers can run here by name. Default: the base set (feature `ops`); add to it with
+    /// [`OpRegistry::register`](crate::OpRegistry::register).
+    pub fn ops(mut self, ops: OpRegistry) -> Self {
+        self.ops = ops;
         self
     }
 
@@ -231,6 +248,7 @@ struct Plan {
     listen: Option<Address>,
     fabrics: Vec<Arc<dyn Fabric>>,
     compilers: Compilers,
+    ops: Arc<OpRegistry>,
     credits: Credits,
     allowed: BTreeSet<Address>,
     observers: Observers,
@@ -264,6 +282,7 @@ impl Plan {
             listen: builder.listen.as_ref().map(address).transpose()?,
             fabrics: builder.fabrics,
             compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
+            ops: Arc::new(builder.ops),
             credits: builder.credits,
             allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
             observers: Observers::new(builder.observers),
@@ -279,6 +298,7 @@ impl Plan {
             listen: self.listen,
             fabrics: self.fabrics,
             compilers: self.compilers,
+            ops: self.ops,
             credits: self.credits,
             allowed: self.allowed,
             observers: self.observers,

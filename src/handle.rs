@@ -7,9 +7,11 @@ use std::{
 
 use actix::{Addr, Recipient};
 use remex_actors::{
-    context::{CallContext, ContextShared, DistributedContext, RegisterFunction, Registering, RemoteExecute},
+    context::{
+        CallContext, ContextShared, DistributedContext, RegisterFunction, Registering, RemoteExecute, RemoteExecuteOp,
+    },
     envelope::ask,
-    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec},
+    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler},
     link::Identity,
     server::{self, CloseEverywhere, ContextConfig, CreateContext, Discover, Discovered, ServerStats, Started, Stop},
 };
@@ -190,6 +192,16 @@ impl ContextHandle {
     /// Runs a program and waits until it is done; makes the call again where `call` allows it, with new ids each time.
     pub async fn execute_with(&self, execute: RemoteExecute, call: &CallContext) -> Result<Execution> {
         self.0.shared.execute_with(execute, call).await
+    }
+
+    /// Issues ops on a device, each after those that were issued on its task before.
+    pub fn op_handler(&self, device: &DeviceName) -> Result<RemoteOpHandler> {
+        RemoteOpHandler::new(&self.0.shared, device)
+    }
+
+    /// Issues an op on the device that it names. Resolves when it is admitted.
+    pub async fn execute_op(&self, op: RemoteExecuteOp) -> Result<Execution> {
+        self.0.shared.execute_op(op).await
     }
 
     /// Gives up on a call: its promises fail with `Cancelled`, unless they have settled. A program that runs is dropped

@@ -90,9 +90,14 @@ pub use remex_actors::{
     Error, Result,
     context::{
         CallContext, CancelHandle, DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute,
+        RemoteExecuteOp,
     },
-    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteTensor, TensorHandle},
+    handles::{
+        Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler, RemoteTensor,
+        TensorHandle,
+    },
     observe::{Event, Observed, What},
+    ops::{Op, OpRegistry},
     programs::{
         Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native, native_actor,
         native_async, native_program,
@@ -102,6 +107,7 @@ pub use remex_actors::{
 pub use remex_protocol as protocol;
 pub use remex_protocol::{
     DeviceName, ErrorCode,
+    attrs::{Attr, Attrs},
     cluster::{Address, ClusterConfig, TaskName},
     handshake::Credits,
     signature::{Arg, Dim, Signature},

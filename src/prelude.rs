@@ -2,6 +2,6 @@
 
 pub use crate::{
     Address, Chain, ClusterConfig, ContextConfig, ContextHandle, DType, DeviceName, Error, ErrorCode, Execution,
-    Invoke, ObjectRef, ProgramError, ProgramHandle, RegisterFunction, RemoteChain, RemoteExecute, Server, ServerHandle,
-    Tensor, TensorHandle, TensorMetadata, native, native_actor, native_async,
+    Invoke, ObjectRef, ProgramError, ProgramHandle, RegisterFunction, RemoteChain, RemoteExecute, RemoteExecuteOp,
+    Server, ServerHandle, Tensor, TensorHandle, TensorMetadata, native, native_actor, native_async,
 };

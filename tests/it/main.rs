@@ -11,6 +11,7 @@ mod extend;
 mod faults;
 mod forms;
 mod multi_client;
+mod ops;
 mod order;
 mod raw;
 mod retry;

@@ -9,7 +9,7 @@ use remex_protocol::{Call, ErrorCode, Reply, cluster::Address};
 use tokio::time::Instant;
 
 use super::{
-    CloseContext, ContextShared, Drain, Refuse, RemoteExecute,
+    CloseContext, ContextShared, Drain, Refuse, RemoteExecute, RemoteExecuteOp,
     fetching::Fetching,
     outgoing,
     parked::Parked,
@@ -95,7 +95,7 @@ impl DistributedContext {
         calls.calls.retain(|incoming| match incoming {
             Incoming::Call {
                 call,
-                body: body @ (Call::RemoteExecute(_) | Call::RegisterFunction(_) | Call::PutObject(_)),
+                body: body @ (Call::RemoteExecute(_) | Call::RemoteExecuteOp(_) | Call::RegisterFunction(_) | Call::PutObject(_)),
                 ..
             } => {
                 frames.push(self.serving.frame(*call, body.kind(), Err(error.clone())));
@@ -155,6 +155,14 @@ impl Handler<RemoteExecute> for DistributedContext {
 
     fn handle(&mut self, execute: RemoteExecute, _: &mut Context<Self>) -> Self::Result {
         self.shared.try_execute(execute)
+    }
+}
+
+impl Handler<RemoteExecuteOp> for DistributedContext {
+    type Result = Result<Execution>;
+
+    fn handle(&mut self, op: RemoteExecuteOp, _: &mut Context<Self>) -> Self::Result {
+        self.shared.try_execute_op(op)
     }
 }
 

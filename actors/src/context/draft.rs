@@ -4,8 +4,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use remex_protocol::{
     Call, Rpc,
-    calls::{InputRef, Origin, OutputRef, RemoteExecuteRequest},
-    ids::{ContextIndex, ObjectId, ProgramIndex, TaskIndex},
+    attrs::Attrs,
+    calls::{InputRef, Origin, OutputRef, RemoteExecuteOpRequest, RemoteExecuteRequest},
+    ids::{ContextIndex, DeviceIndex, ObjectId, ProgramIndex, TaskIndex},
 };
 use tokio::time::Instant;
 
@@ -37,6 +38,7 @@ pub(crate) struct Draft {
 #[derive(Debug)]
 pub(crate) enum Target {
     Program { index: ProgramIndex, baggage: Vec<(String, String)> },
+    Op { device: DeviceIndex, attrs: Attrs },
 }
 
 impl Draft {
@@ -80,6 +82,17 @@ impl Draft {
                 time_left_ms,
                 baggage: std::mem::take(baggage),
             })),
+            Target::Op { device, attrs } => Call::RemoteExecuteOp(Box::new(RemoteExecuteOpRequest {
+                context,
+                op: self.name.to_string(),
+                device: *device,
+                attrs: std::mem::take(attrs),
+                inputs,
+                outputs,
+                in_chains,
+                out_chain,
+                time_left_ms,
+            })),
         }
     }
 
@@ -87,6 +100,7 @@ impl Draft {
     pub(crate) fn kind(&self) -> u8 {
         match &self.target {
             Target::Program { .. } => RemoteExecuteRequest::KIND,
+            Target::Op { .. } => RemoteExecuteOpRequest::KIND,
         }
     }
 
@@ -94,6 +108,7 @@ impl Draft {
     pub(crate) fn method(&self) -> &'static str {
         match &self.target {
             Target::Program { .. } => RemoteExecuteRequest::NAME,
+            Target::Op { .. } => RemoteExecuteOpRequest::NAME,
         }
     }
 }

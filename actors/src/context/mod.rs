@@ -14,15 +14,18 @@
 
 mod actor;
 mod call_context;
+mod chains;
 mod draft;
 mod fetching;
 mod in_flight;
 mod ingress;
 mod messages;
+mod op;
 mod outgoing;
 mod parked;
 mod plan;
 mod register;
+mod runs;
 mod serving;
 mod shared;
 mod submit;
@@ -34,6 +37,7 @@ pub use call_context::{CallContext, CancelHandle};
 pub(crate) use in_flight::Counted;
 pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};
+pub use op::RemoteExecuteOp;
 pub use register::{RegisterFunction, Registering};
 pub(crate) use serving::Serving;
 pub use shared::{ContextShared, DEFAULT_DEADLINE};

@@ -99,19 +99,7 @@ impl ContextShared {
     }
 
     fn check_inputs(self: &Arc<Self>, execute: &RemoteExecute) -> Result<()> {
-        for (i, input) in execute.inputs.iter().enumerate() {
-            match input {
-                ObjectInput::Ref(object) if !object.is_of(self) => {
-                    return Err(invalid(format!("input {i}, {}, is of another context", object.id())));
-                }
-                ObjectInput::Id(id) if self.owner(id.device).is_none() => {
-                    let message = format!("input {i}, {id}, is on a device that the context does not have");
-                    return Err(Error::new(ErrorCode::DeviceNotFound, message));
-                }
-                ObjectInput::Ref(_) | ObjectInput::Id(_) => {}
-            }
-        }
-        Ok(())
+        execute.inputs.iter().enumerate().try_for_each(|(i, input)| check_input(self, i, input))
     }
 
     /// A chain that a call runs after is of its receiver: between tasks `after` orders.
@@ -135,5 +123,19 @@ impl ContextShared {
 
     pub(crate) fn device_indexes(&self, names: &[DeviceName]) -> Result<Vec<DeviceIndex>> {
         names.iter().map(|name| self.device_index(name)).collect()
+    }
+}
+
+/// Whether an input can be meant.
+pub(super) fn check_input(context: &Arc<ContextShared>, i: usize, input: &ObjectInput) -> Result<()> {
+    match input {
+        ObjectInput::Ref(object) if !object.is_of(context) => {
+            Err(invalid(format!("input {i}, {}, is of another context", object.id())))
+        }
+        ObjectInput::Id(id) if context.owner(id.device).is_none() => {
+            let message = format!("input {i}, {id}, is on a device that the context does not have");
+            Err(Error::new(ErrorCode::DeviceNotFound, message))
+        }
+        ObjectInput::Ref(_) | ObjectInput::Id(_) => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use actix::Recipient;
 use bytes::Bytes;
 use remex_protocol::{
-    Body, Call, ErrorCode, Frame, Payload, RemoteError, Reply,
+    Body, Call, ErrorCode, Frame, Payload, Reply,
     calls::*,
     ids::{CallId, DeviceIndex, ObjectId, TaskIndex},
     tensor::{Tensor, TensorMetadata},
@@ -17,7 +17,8 @@ use remex_protocol::{
 
 use crate::{
     Error, Result, deadline,
-    objects::{Binding, Run, Step},
+    objects::Step,
+    ops::OpRegistry,
     programs::{
         Executable, Golden, Source,
         registry::{Registered, Registration, Registry, ToCompile},
@@ -43,11 +44,12 @@ pub(crate) struct Served {
 pub(crate) struct Serving {
     /// This task, and its name for messages.
     own: TaskIndex,
-    task: String,
+    pub(super) task: String,
     /// Task of each device, and its number on that task.
-    devices: Vec<(TaskIndex, u16)>,
+    pub(super) devices: Vec<(TaskIndex, u16)>,
     tasks: usize,
     pub(crate) registry: Registry,
+    pub(super) ops: Arc<OpRegistry>,
     /// Who is answered, by session.
     answers: BTreeMap<SessionId, Recipient<Answers>>,
     /// Registrations whose bytes are on their way.
@@ -55,7 +57,13 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn new(own: TaskIndex, task: String, devices: Vec<TaskIndex>, tasks: usize) -> Self {
+    pub(crate) fn new(
+        own: TaskIndex,
+        task: String,
+        devices: Vec<TaskIndex>,
+        tasks: usize,
+        ops: Arc<OpRegistry>,
+    ) -> Self {
         let lane = |(i, owner): (usize, &TaskIndex)| {
             let before = devices[..i].iter().filter(|other| *other == owner).count();
             (*owner, before as u16)
@@ -67,6 +75,7 @@ impl Serving {
             devices,
             tasks,
             registry: Registry::default(),
+            ops,
             answers: BTreeMap::new(),
             announced: BTreeMap::new(),
         }
@@ -128,10 +137,7 @@ impl Serving {
                 let reply = answer.map(|()| Reply::UnregisterFunction(UnregisterFunctionReply {}));
                 served.answers.push(self.frame(call, kind, reply));
             }
-            Call::RemoteExecuteOp(_) => {
-                let error = Error::new(ErrorCode::Unimplemented, "this task has no ops");
-                served.answers.push(self.frame(call, kind, Err(error)));
-            }
+            Call::RemoteExecuteOp(request) => self.execute_op(at, call, *request, served),
             Call::DeleteObjects(request) => {
                 let DeleteObjectsRequest { objects, mode, .. } = *request;
                 served.steps.push(Step::Delete { call, objects, mode });
@@ -174,94 +180,6 @@ impl Serving {
                 let error = Error::new(ErrorCode::Internal, "this call is not a context's: must not happen");
                 served.answers.push(self.frame(call, kind, Err(error)));
             }
-        }
-    }
-
-    fn execute(
-        &mut self,
-        session: SessionId,
-        at: Instant,
-        call: CallId,
-        request: RemoteExecuteRequest,
-        served: &mut Served,
-    ) {
-        match self.check_execute(session, at, call, &request) {
-            Ok((run, compile)) => {
-                served.compile.extend(compile);
-                served.steps.push(Step::Run(Box::new(run)));
-            }
-            Err(error) => {
-                let error = error.map(|error| error.on_task(&self.task).of_call(call));
-                let outputs = request.outputs.iter().map(|output| output.object).chain(request.out_chain);
-                // On a device of another task nothing is poisoned: that task knows nothing of this call.
-                let outputs = outputs.filter(|object| self.own_device(*object).is_ok()).collect();
-                served.steps.push(Step::Refuse { call, outputs, error });
-            }
-        }
-    }
-
-    fn check_execute(
-        &mut self,
-        session: SessionId,
-        at: Instant,
-        call: CallId,
-        request: &RemoteExecuteRequest,
-    ) -> Result<(Run, Option<ToCompile>)> {
-        for made in request.outputs.iter().map(|output| output.object).chain(request.out_chain) {
-            self.own_device(made)?;
-        }
-        let taken = |input: &InputRef| {
-            if input.object.device.position() >= self.devices.len() {
-                return Err(no_such_device(input.object));
-            }
-            Ok(InputRef { object: input.object, origin: self.local(input.origin)? })
-        };
-        let inputs = request.inputs.iter().map(taken).collect::<Result<_>>()?;
-        let in_chains = request.in_chains.iter().map(taken).collect::<Result<Vec<_>>>()?;
-        if let Some(chain) = in_chains.iter().find(|chain| matches!(chain.origin, Origin::Owner(_))) {
-            let chain = chain.object;
-            let message = format!("chain {chain} is of another task: chains order work on their own task only");
-            return Err(Error::new(ErrorCode::InvalidArgument, message));
-        }
-        let (bound, compile) = self.registry.find(session, request.program)?;
-        if let Some(devices) = &bound.outputs {
-            self.check_outputs(&bound.name, devices, request)?;
-        }
-        if let Binding::Ready(program) = &bound.binding {
-            program.check_arity(request.inputs.len(), request.outputs.len()).map_err(|message| {
-                Error::from(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&bound.name))
-            })?;
-        }
-        let lane = request.outputs.first().map_or(0, |output| self.devices[output.object.device.position()].1);
-        let run = Run {
-            call,
-            name: bound.name,
-            program: bound.binding,
-            lane,
-            inputs,
-            outputs: request.outputs.to_vec(),
-            in_chains,
-            out_chain: request.out_chain,
-            deadline: until(at, request.time_left_ms),
-            baggage: request.baggage.clone(),
-        };
-        Ok((run, compile))
-    }
-
-    fn check_outputs(&self, name: &str, devices: &[DeviceIndex], request: &RemoteExecuteRequest) -> Result<()> {
-        let wrong =
-            |message: String| Err(Error::from(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(name)));
-        if devices.len() != request.outputs.len() {
-            let (has, named) = (devices.len(), request.outputs.len());
-            return wrong(format!("the program has {has} outputs, the call names {named}"));
-        }
-        let differs = devices.iter().zip(&request.outputs).position(|(device, output)| *device != output.object.device);
-        match differs {
-            Some(i) => {
-                let (named, spec) = (request.outputs[i].object.device, devices[i]);
-                wrong(format!("output {i} is named on device {named}, the registration says {spec}"))
-            }
-            None => Ok(()),
         }
     }
 
@@ -332,7 +250,12 @@ impl Serving {
     }
 
     /// An object that is made or kept here must be on a device of this task.
-    fn own_device(&self, object: ObjectId) -> Result<()> {
+    /// Whether a device is one of this task.
+    pub(super) fn is_own(&self, device: DeviceIndex) -> bool {
+        self.devices.get(device.position()).is_some_and(|(owner, _)| *owner == self.own)
+    }
+
+    pub(super) fn own_device(&self, object: ObjectId) -> Result<()> {
         match self.devices.get(object.device.position()) {
             Some((owner, _)) if *owner == self.own => Ok(()),
             Some(_) => {
@@ -344,7 +267,7 @@ impl Serving {
     }
 
     /// What an origin means here.
-    fn local(&self, origin: Origin) -> Result<Origin> {
+    pub(super) fn local(&self, origin: Origin) -> Result<Origin> {
         match origin {
             Origin::Owner(task) if task == self.own => Ok(Origin::Here),
             Origin::Owner(task) if task.position() >= self.tasks => {
@@ -367,12 +290,12 @@ impl Serving {
     }
 }
 
-fn no_such_device(object: ObjectId) -> Error {
+pub(super) fn no_such_device(object: ObjectId) -> Error {
     Error::new(ErrorCode::DeviceNotFound, format!("object {object} is on a device that the context does not have"))
 }
 
 /// A deadline that a peer names; far away is as good as never.
-fn until(at: Instant, time_left_ms: u64) -> Instant {
+pub(super) fn until(at: Instant, time_left_ms: u64) -> Instant {
     at + Duration::from_millis(time_left_ms).min(deadline::FAR)
 }
 

@@ -15,7 +15,7 @@ use remex_protocol::{
     ids::{ContextId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix, ProgramIndex, TaskIndex},
 };
 
-use super::{in_flight::InFlight, ingress::Ingress};
+use super::{chains::RemoteChainManager, in_flight::InFlight, ingress::Ingress};
 use crate::{
     Error, Result,
     client::Receiver,
@@ -77,6 +77,7 @@ pub struct ContextShared {
     groups: Vec<GroupMembers>,
     pub(crate) default_deadline: Duration,
     pub(crate) ingress: Ingress,
+    pub(crate) chains: RemoteChainManager,
     pub(crate) in_flight: Arc<InFlight>,
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
@@ -103,6 +104,7 @@ impl ContextShared {
         let owners = devices.iter().map(owner).collect::<Result<_>>()?;
         let device_indexes =
             devices.iter().enumerate().map(|(i, name)| (name.clone(), DeviceIndex(i as u16))).collect();
+        let chains = RemoteChainManager::new(peers.len());
         Ok(Self {
             id,
             prefix,
@@ -115,6 +117,7 @@ impl ContextShared {
             groups: Vec::new(),
             default_deadline,
             ingress: Ingress::default(),
+            chains,
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),
@@ -260,6 +263,8 @@ impl ContextShared {
 
     /// From now on nothing is admitted. False if it was closed already.
     pub(crate) fn close(&self, error: Error) -> bool {
-        self.closed.set(error).is_ok()
+        let first = self.closed.set(error).is_ok();
+        self.chains.clear();
+        first
     }
 }

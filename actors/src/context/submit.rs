@@ -34,7 +34,7 @@ impl ContextShared {
         let deadline = deadline::after(begin, execute.deadline.unwrap_or(self.default_deadline));
         let admission = match edge.try_admit(0) {
             Ok(admission) => admission,
-            Err(_) => tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, &plan))?,
+            Err(_) => tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, plan.receiver))?,
         };
         self.send(execute, plan, deadline, admission)
     }
@@ -193,10 +193,10 @@ impl ContextShared {
     }
 }
 
-fn not_admitted(context: &ContextShared, plan: &Plan) -> Error {
+pub(super) fn not_admitted(context: &ContextShared, receiver: TaskIndex) -> Error {
     let message = "the call was not admitted by its deadline: the receiver is busy";
     let error = remex_protocol::RemoteError::new(ErrorCode::DeadlineExceeded, message);
-    error.on_task(context.task_name(plan.receiver)).with_effect(remex_protocol::Effect::NotSent).into()
+    error.on_task(context.task_name(receiver)).with_effect(remex_protocol::Effect::NotSent).into()
 }
 
 /// Gives up on a call whose caller has gone.

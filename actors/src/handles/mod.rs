@@ -4,6 +4,7 @@
 mod chain;
 mod execution;
 mod object_ref;
+mod op_handler;
 mod program;
 mod remote_chain;
 mod tensor_handle;
@@ -11,6 +12,7 @@ mod tensor_handle;
 pub use chain::Chain;
 pub use execution::Execution;
 pub use object_ref::ObjectRef;
+pub use op_handler::RemoteOpHandler;
 pub use program::{ProgramHandle, RemoteExecuteSpec};
 pub use remote_chain::RemoteChain;
 pub use tensor_handle::{RemoteTensor, TensorHandle};

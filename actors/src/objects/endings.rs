@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use remex_protocol::{
-    ErrorCode, Reply,
-    calls::{FetchObjectRequest, RemoteExecuteReply, RemoteExecuteRequest},
+    ErrorCode, Reply, Rpc,
+    calls::{FetchObjectRequest, RemoteExecuteOpReply, RemoteExecuteOpRequest, RemoteExecuteReply},
     tensor::{Tensor, TensorMetadata},
 };
 use smallvec::SmallVec;
@@ -72,7 +72,11 @@ impl Store {
         if let Some(chain) = run.out_chain {
             self.settle(chain, Ok(Value::Chain));
         }
-        self.answer(caller, Reply::RemoteExecute(RemoteExecuteReply { metadata }), Bytes::new());
+        let reply = match run.kind {
+            RemoteExecuteOpRequest::KIND => Reply::RemoteExecuteOp(RemoteExecuteOpReply { metadata }),
+            _ => Reply::RemoteExecute(RemoteExecuteReply { metadata }),
+        };
+        self.answer(caller, reply, Bytes::new());
     }
 
     /// A job will not be done: poisons its outputs and answers its caller with one cause (I2, I3).
@@ -88,7 +92,7 @@ impl Store {
                 }
                 let made = run.outputs.iter().map(|output| output.id).chain(run.out_chain);
                 made.for_each(|object| self.settle(object, Err(error.clone())));
-                self.answer_failed::<RemoteExecuteRequest>(caller, error);
+                self.answer_with(caller, run.kind, error);
             }
         }
     }

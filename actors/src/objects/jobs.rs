@@ -51,6 +51,8 @@ pub(crate) struct Output {
 /// A run of a program.
 #[derive(Debug)]
 pub(crate) struct RunJob {
+    /// The kind of its call.
+    pub(crate) kind: u8,
     pub(crate) name: Arc<str>,
     /// `None` while it is being compiled.
     pub(crate) program: Option<Arc<Executable>>,

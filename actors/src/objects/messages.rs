@@ -40,6 +40,8 @@ pub enum Step {
     Refuse {
         /// The call.
         call: CallId,
+        /// The number of its kind.
+        kind: u8,
         /// Its outputs.
         outputs: Vec<ObjectId>,
         /// Why.
@@ -104,7 +106,9 @@ pub enum Step {
 pub struct Run {
     /// The call.
     pub call: CallId,
-    /// The name that the program was registered under.
+    /// The number of its kind: RemoteExecute, or RemoteExecuteOp.
+    pub kind: u8,
+    /// The name that the program was registered under, or that of the op.
     pub name: Arc<str>,
     /// The program.
     pub program: Binding,

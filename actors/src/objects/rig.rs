@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use remex_protocol::{
-    Body, ErrorCode, Frame, RemoteError, Reply,
-    calls::{DeleteMode, InputRef, Origin, OutputRef},
+    Body, ErrorCode, Frame, RemoteError, Reply, Rpc,
+    calls::{DeleteMode, InputRef, Origin, OutputRef, RemoteExecuteRequest},
     ids::{CallId, DeviceIndex, ObjectId, ObjectPrefix},
     tensor::{Tensor, TensorMetadata},
 };
@@ -77,6 +77,7 @@ impl Rig {
         let input = |(local, origin): &(u64, Origin)| InputRef { object: id(*local), origin: *origin };
         Run {
             call: Self::call(call),
+            kind: RemoteExecuteRequest::KIND,
             name: format!("p{call}").into(),
             program,
             lane: 0,

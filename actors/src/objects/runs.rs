@@ -25,7 +25,7 @@ impl Store {
         let made: SmallVec<[ObjectId; 3]> = run.made().collect();
         let inputs = match self.check_made(&run, &made).and_then(|()| self.inputs(&run)) {
             Ok(inputs) => inputs,
-            Err(error) => return self.refuse(caller, &made, in_program(error, &run)),
+            Err(error) => return self.refuse(caller, run.kind, &made, in_program(error, &run)),
         };
         let from: SmallVec<[_; 4]> = run.taken().map(|input| (input.object, input.origin)).collect();
         let (program, compilation) = match run.program {
@@ -35,6 +35,7 @@ impl Store {
         let waiting = inputs.iter().filter(|input| matches!(input, Input::Waiting(_))).count() as u32;
         let missing = waiting + u32::from(compilation.is_some());
         let work = Work::Run(RunJob {
+            kind: run.kind,
             name: run.name,
             program,
             lane: run.lane,
@@ -123,14 +124,14 @@ impl Store {
     }
 
     /// Poisons those outputs of a refused call that are unused, and answers it (I7).
-    pub(super) fn refuse(&mut self, caller: Caller, outputs: &[ObjectId], error: Error) {
+    pub(super) fn refuse(&mut self, caller: Caller, kind: u8, outputs: &[ObjectId], error: Error) {
         let error = error.map(|error| error.of_call(caller.call));
         for &output in outputs {
             if output.is_valid() && !self.table.is_taken(output) && self.closed.is_none() {
                 self.poison(output, &error);
             }
         }
-        self.answer_failed::<RemoteExecuteRequest>(caller, error);
+        self.answer_with(caller, kind, error);
     }
 
     pub(super) fn look_at_events(&mut self) {

@@ -94,7 +94,7 @@ impl Store {
         let caller = |call| Caller::new(session, call);
         match step {
             Step::Run(run) => self.run(session, *run),
-            Step::Refuse { call, outputs, error } => self.refuse(caller(call), &outputs, error),
+            Step::Refuse { call, kind, outputs, error } => self.refuse(caller(call), kind, &outputs, error),
             Step::Await { call, object, origin, deadline } => self.fetch(caller(call), object, origin, deadline),
             Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data),
             Step::Payload { call, data } => self.payload(caller(call), data),
@@ -326,8 +326,13 @@ impl Store {
     }
 
     pub(super) fn answer_failed<R: Rpc>(&mut self, caller: Caller, error: Error) {
+        self.answer_with(caller, R::KIND, error);
+    }
+
+    /// A call of this kind failed.
+    pub(super) fn answer_with(&mut self, caller: Caller, kind: u8, error: Error) {
         let error = Box::new(error.remote().clone().of_call(caller.call));
-        let frame = Frame::new(caller.call, Body::Failed { kind: R::KIND, error });
+        let frame = Frame::new(caller.call, Body::Failed { kind, error });
         self.effects.push(Effect::Answer(caller.session, frame));
     }
 

@@ -129,6 +129,7 @@ fn settle(promised: Promised, answer: Result<(Reply, Bytes), Error>) {
 fn metadata_of(reply: Reply) -> Result<OutputMetadata, Error> {
     match reply {
         Reply::RemoteExecute(reply) => Ok(reply.metadata),
+        Reply::RemoteExecuteOp(reply) => Ok(reply.metadata),
         other => {
             let message = format!("RemoteExecute was answered with the reply of call number {}", other.kind());
             Err(Error::new(ErrorCode::Internal, message))

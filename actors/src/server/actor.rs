@@ -31,6 +31,7 @@ use crate::{
     envelope::{ask, post},
     link::Identity,
     objects,
+    ops::OpRegistry,
     programs::Compilers,
     session::{Change, Control, Controlled, Ended, Opened, SessionId, Shut},
 };
@@ -47,6 +48,7 @@ pub struct Server {
     pub(super) devices: Vec<DeviceName>,
     pub(super) directory: Directory,
     pub(super) compilers: Compilers,
+    pub(super) ops: Arc<OpRegistry>,
     pub(super) executor: ExecutorRecipients,
     pub(super) object_manager: ObjectManagerFactory,
     pub(super) contexts: Contexts<Live>,

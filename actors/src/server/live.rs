@@ -55,7 +55,7 @@ impl Server {
         let owners: Vec<_> = (0..shared.devices.len()).filter_map(|i| shared.owner(DeviceIndex(i as u16))).collect();
         let ready_chain = ObjectId { prefix: chain, local: 1, device: shared.first_device(own)? };
         let used = Rc::new(Cell::new(Instant::now()));
-        let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len());
+        let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len(), self.ops.clone());
         let executor = self.executor.clone();
         let (directory, compilers, made) = (self.directory.clone(), self.compilers.clone(), shared.clone());
         let (factory, counter) = (self.object_manager.clone(), used.clone());

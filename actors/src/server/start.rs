@@ -25,6 +25,7 @@ use crate::{
     fabric::{Connection, Fabric, Listener, direct},
     link::{self, Identity},
     observe::Observers,
+    ops::OpRegistry,
     programs::Compilers,
     session::{Control, Session, SessionId, Shut, Upstream},
 };
@@ -43,6 +44,8 @@ pub struct ServerConfig {
     pub fabrics: Vec<Arc<dyn Fabric>>,
     /// Its compilers.
     pub compilers: Compilers,
+    /// Its ops.
+    pub ops: Arc<OpRegistry>,
     /// How much a caller may have in flight to it, and it to others.
     pub credits: Credits,
     /// Addresses that a peer may make it dial.
@@ -103,6 +106,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         devices,
         directory,
         compilers,
+        ops: config.ops,
         executor,
         object_manager,
         contexts: Contexts::default(),

@@ -1,0 +1,161 @@
+//! Calls that run something, as the serving side checks them before anything runs or is stored (I7).
+
+use std::{sync::Arc, time::Instant};
+
+use remex_protocol::{
+    ErrorCode, RemoteError, Rpc,
+    calls::*,
+    ids::{CallId, DeviceIndex, ObjectId},
+};
+
+use super::serving::{Served, Serving, no_such_device, until};
+use crate::{
+    Error, Result,
+    objects::{Binding, Run, Step},
+    programs::registry::ToCompile,
+    session::SessionId,
+};
+
+impl Serving {
+    pub(super) fn execute(
+        &mut self,
+        session: SessionId,
+        at: Instant,
+        call: CallId,
+        request: RemoteExecuteRequest,
+        served: &mut Served,
+    ) {
+        match self.check_execute(session, at, call, &request) {
+            Ok((run, compile)) => {
+                served.compile.extend(compile);
+                served.steps.push(Step::Run(Box::new(run)));
+            }
+            Err(error) => {
+                let made = request.outputs.iter().map(|output| output.object).chain(request.out_chain);
+                served.steps.push(self.refuse_run(call, RemoteExecuteRequest::KIND, made, error));
+            }
+        }
+    }
+
+    pub(super) fn execute_op(&self, at: Instant, call: CallId, request: RemoteExecuteOpRequest, served: &mut Served) {
+        let made: Vec<_> = request.outputs.iter().map(|output| output.object).chain(request.out_chain).collect();
+        let step = match self.check_op(at, call, request) {
+            Ok(run) => Step::Run(Box::new(run)),
+            Err(error) => self.refuse_run(call, RemoteExecuteOpRequest::KIND, made.into_iter(), error),
+        };
+        served.steps.push(step);
+    }
+
+    fn refuse_run(&self, call: CallId, kind: u8, made: impl Iterator<Item = ObjectId>, error: Error) -> Step {
+        let error = error.map(|error| error.on_task(&self.task).of_call(call));
+        // On a device of another task nothing is poisoned: that task knows nothing of this call.
+        let outputs = made.filter(|object| self.own_device(*object).is_ok()).collect();
+        Step::Refuse { call, kind, outputs, error }
+    }
+
+    fn check_execute(
+        &mut self,
+        session: SessionId,
+        at: Instant,
+        call: CallId,
+        request: &RemoteExecuteRequest,
+    ) -> Result<(Run, Option<ToCompile>)> {
+        self.check_made(request.outputs.iter().map(|output| output.object).chain(request.out_chain))?;
+        let (inputs, in_chains) = (self.inputs(&request.inputs)?, self.in_chains(&request.in_chains)?);
+        let (bound, compile) = self.registry.find(session, request.program)?;
+        if let Some(devices) = &bound.outputs {
+            self.check_outputs(&bound.name, devices, request)?;
+        }
+        if let Binding::Ready(program) = &bound.binding {
+            program.check_arity(request.inputs.len(), request.outputs.len()).map_err(|message| {
+                Error::from(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&bound.name))
+            })?;
+        }
+        let lane = request.outputs.first().map_or(0, |output| self.lane(output.object.device));
+        let run = Run {
+            call,
+            kind: RemoteExecuteRequest::KIND,
+            name: bound.name,
+            program: bound.binding,
+            lane,
+            inputs,
+            outputs: request.outputs.to_vec(),
+            in_chains,
+            out_chain: request.out_chain,
+            deadline: until(at, request.time_left_ms),
+            baggage: request.baggage.clone(),
+        };
+        Ok((run, compile))
+    }
+
+    /// An op is a program that is made for one call.
+    fn check_op(&self, at: Instant, call: CallId, request: RemoteExecuteOpRequest) -> Result<Run> {
+        self.check_made(request.outputs.iter().map(|output| output.object).chain(request.out_chain))?;
+        if !self.is_own(request.device) {
+            let message = format!("{} is not a device of this task: an op runs on one", request.device);
+            return Err(Error::new(ErrorCode::DeviceNotFound, message));
+        }
+        let (inputs, in_chains) = (self.inputs(&request.inputs)?, self.in_chains(&request.in_chains)?);
+        let (given, made) = (request.inputs.len(), request.outputs.len());
+        let program = self.ops.bind(&request.op, request.attrs, given, made)?;
+        Ok(Run {
+            call,
+            kind: RemoteExecuteOpRequest::KIND,
+            name: request.op.into(),
+            program: Binding::Ready(Arc::new(program)),
+            lane: self.lane(request.device),
+            inputs,
+            outputs: request.outputs.to_vec(),
+            in_chains,
+            out_chain: request.out_chain,
+            deadline: until(at, request.time_left_ms),
+            baggage: Vec::new(),
+        })
+    }
+
+    fn lane(&self, device: DeviceIndex) -> u16 {
+        self.devices[device.position()].1
+    }
+
+    fn check_made(&self, mut made: impl Iterator<Item = ObjectId>) -> Result<()> {
+        made.try_for_each(|object| self.own_device(object))
+    }
+
+    fn inputs(&self, inputs: &[InputRef]) -> Result<Vec<InputRef>> {
+        let input = |input: &InputRef| {
+            if input.object.device.position() >= self.devices.len() {
+                return Err(no_such_device(input.object));
+            }
+            Ok(InputRef { object: input.object, origin: self.local(input.origin)? })
+        };
+        inputs.iter().map(input).collect()
+    }
+
+    fn in_chains(&self, chains: &[InputRef]) -> Result<Vec<InputRef>> {
+        let chains = self.inputs(chains)?;
+        match chains.iter().find(|chain| matches!(chain.origin, Origin::Owner(_))) {
+            None => Ok(chains),
+            Some(InputRef { object, .. }) => {
+                let message = format!("chain {object} is of another task: chains order work on their own task only");
+                Err(Error::new(ErrorCode::InvalidArgument, message))
+            }
+        }
+    }
+
+    fn check_outputs(&self, name: &str, devices: &[DeviceIndex], request: &RemoteExecuteRequest) -> Result<()> {
+        let wrong =
+            |message: String| Err(Error::from(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(name)));
+        if devices.len() != request.outputs.len() {
+            let (has, named) = (devices.len(), request.outputs.len());
+            return wrong(format!("the program has {has} outputs, the call names {named}"));
+        }
+        let differs = devices.iter().zip(&request.outputs).position(|(device, output)| *device != output.object.device);
+        match differs {
+            Some(i) => {
+                let (named, spec) = (request.outputs[i].object.device, devices[i]);
+                wrong(format!("output {i} is named on device {named}, the registration says {spec}"))
+            }
+            None => Ok(()),
+        }
+    }
+}
