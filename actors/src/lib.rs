@@ -32,6 +32,7 @@ pub mod observe;
 pub mod pending;
 pub mod programs;
 pub mod promise;
+pub mod rendezvous;
 pub mod server;
 pub mod session;
 #[cfg(any(test, feature = "testing"))]
