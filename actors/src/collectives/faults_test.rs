@@ -38,8 +38,8 @@ const OPS: [CollectiveOp; 6] = [
     CollectiveOp::Barrier,
 ];
 
-/// CO-2: a member fails after each number of steps; the others get its cause, and those that had finished keep their
-/// results. TFRT §3.5-1, 3.5-2: there a collective whose peer was gone never ended, or ended as a success.
+/// TFRT §3.5-1: a collective whose callback was dropped ended as a success. Here a member fails after each number of
+/// steps; the others get its cause, and those that had finished keep their results (CO-2).
 #[test]
 fn a_member_that_fails_fails_all_who_have_not_finished() {
     let cause = Error::from(RemoteError::new(ErrorCode::Internal, "boom").on_task("/job:worker/task:2"));
@@ -71,8 +71,8 @@ fn a_member_that_fails_fails_all_who_have_not_finished() {
     }
 }
 
-/// CO-1, CO-2: a member that never comes fails all others by deadline, with the cause of the first of them; when it comes
-/// after all, it gets that cause at once.
+/// TFRT §3.5-2: with a dead peer a collective never ended. Here a member that never comes fails all others by deadline,
+/// with the cause of the first of them; when it comes after all, it gets that cause at once (CO-1, CO-2).
 #[test]
 fn a_member_that_never_comes_is_waited_for_until_the_deadline() {
     for op in OPS {
@@ -99,6 +99,17 @@ fn a_member_that_never_comes_is_waited_for_until_the_deadline() {
     }
 }
 
+/// CO-5: what was not taken is still the sender's, so that it does not end before.
+#[test]
+fn a_root_is_done_when_its_neighbour_has_taken_all() {
+    let all = vec![(CollectiveOp::Broadcast { root: 1 }, Some(f32s(12))); 3];
+    let mut network = Network::new(Terms { window: 32, ..terms(0) }, all).without(2);
+    while network.step() {}
+    assert!(network.ended().iter().all(Option::is_none), "all of it was sent at once, and not taken");
+    network.join(2);
+    assert_eq!(network.run().results(), vec![Some(f32s(12)); 3]);
+}
+
 /// One of five members does something else.
 fn one_differs(op: CollectiveOp, input: &Tensor, odd: (CollectiveOp, Option<Tensor>), words: &str) {
     for seed in 0..20 {
@@ -111,8 +122,8 @@ fn one_differs(op: CollectiveOp, input: &Tensor, odd: (CollectiveOp, Option<Tens
     }
 }
 
-/// CO-3: what one member has otherwise is an error for all. TFRT §3.5-4: the size of what came was never checked, so
-/// that a peer could write past the end of a buffer.
+/// TFRT §3.5-5: an error while shapes were exchanged was ignored, and results stayed unresolved. Here what one member
+/// has otherwise is an error for all (CO-3).
 #[test]
 fn a_difference_at_one_member_is_an_error_for_all() {
     let input = f32s(12);
@@ -166,7 +177,8 @@ fn a_root_without_a_tensor_and_a_receiver_with_another_are_errors() {
     assert!(error.message().contains("member 2, broadcasts f32[4], member 0 expects f32[3]"), "{error}");
 }
 
-/// CO-3: chunks that no member sends are refused one by one, and nothing is written anywhere.
+/// TFRT §3.5-4: the size of what came was never checked, so that a peer could write past the end of a buffer. Here
+/// chunks that no member sends are refused one by one, before anything is written (CO-3).
 #[test]
 fn chunks_that_nobody_sends_are_refused() {
     use remex_protocol::{collective::ChunkHeader, tensor::DType};

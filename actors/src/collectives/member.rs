@@ -210,6 +210,10 @@ impl Member {
 
     /// It failed in this member's own view: it was given up, or another member is lost. All others are told.
     pub(crate) fn fail(&mut self, cause: Error) {
+        let cause = match self.spec.members.get(usize::from(self.spec.me)) {
+            Some(task) => cause.map(|cause| cause.on_task(task)),
+            None => cause,
+        };
         if self.phase == Phase::Running {
             self.effects.push(Effect::Finished(Err(cause.clone())));
         }

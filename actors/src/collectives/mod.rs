@@ -18,13 +18,19 @@
 //! - **CO-4 (new).** The input is not written to.
 //! - **CO-5 (bounded).** What is sent and not taken, and what came before its run was joined, have limits and deadlines.
 
+mod actor;
+#[cfg(test)]
+mod actor_test;
 mod barrier;
 mod broadcast;
 mod cause;
+mod collective;
 #[cfg(test)]
 mod faults_test;
 mod gather;
+mod group;
 mod member;
+mod messages;
 mod numbers;
 mod plan;
 mod reduce;
@@ -35,4 +41,8 @@ mod simulated;
 mod simulated_test;
 mod work;
 
+pub use actor::Collectives;
+pub use group::{CollectiveRecipients, Group};
+pub use messages::{ArrivedChunk, ChunkArrived, Close, Join, SendChunk, TaskLost};
+use messages::{Chunks, Ended, GiveUp};
 pub use runs::CollectiveLimits;

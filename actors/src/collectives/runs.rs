@@ -42,14 +42,14 @@ pub(crate) struct RunKey {
     pub(crate) run: u64,
 }
 
-/// A chunk that came; `A` is how its sender is answered.
+/// A chunk that came; `A` is how its sender is answered, if that has not been done.
 #[derive(Debug)]
 pub(crate) struct Arrived<A> {
     /// The number of the member that sent it.
     pub(crate) from: u16,
     pub(crate) header: ChunkHeader,
     pub(crate) payload: Bytes,
-    pub(crate) answer: A,
+    pub(crate) answer: Option<A>,
 }
 
 /// Where a chunk belongs.
@@ -57,12 +57,11 @@ pub(crate) struct Arrived<A> {
 pub(crate) enum Belongs<A> {
     /// To a collective that runs.
     Running(Arrived<A>),
-    /// To one that this task has not joined: it is kept, and answered when it has. Those who are answered now.
-    Later(Vec<A>),
-    /// To one that is over.
-    Over(A),
+    /// To one that this task has not joined, or that is over. Who is answered now: a chunk that is kept is answered when
+    /// its run is joined, so that its sender's window stays full; an abort at once, since nobody waits for it.
+    Elsewhere(Vec<A>),
     /// It is not kept, and why.
-    Refused(A, Error),
+    Nowhere(Option<A>, Error),
 }
 
 #[derive(Debug)]
@@ -136,7 +135,7 @@ impl<A> Runs<A> {
         now: Instant,
         name: &InstanceKey,
         until: Instant,
-        arrived: Arrived<A>,
+        mut arrived: Arrived<A>,
     ) -> Belongs<A> {
         let ChunkHeader { group, run, op, .. } = arrived.header;
         let bytes = arrived.payload.len();
@@ -144,18 +143,18 @@ impl<A> Runs<A> {
         let (held, keep) = (self.bytes, now + self.limits.keep);
         let known = match self.name(group, name) {
             Ok(known) => known,
-            Err(error) => return Belongs::Refused(arrived.answer, error),
+            Err(error) => return Belongs::Nowhere(arrived.answer, error),
         };
         if known.running.contains(&run) {
             return Belongs::Running(arrived);
         }
         if run < known.next {
-            return Belongs::Over(arrived.answer);
+            return Belongs::Elsewhere(arrived.answer.into_iter().collect());
         }
         let is_abort = matches!(op, CollectiveOp::Abort { .. });
         if known.early.get(&run).is_some_and(|early| early.is_aborted) {
             // The first cause stays.
-            return Belongs::Later(vec![arrived.answer]);
+            return Belongs::Elsewhere(arrived.answer.into_iter().collect());
         }
         if full || until <= now {
             self.forget(group, name);
@@ -167,13 +166,14 @@ impl<A> Runs<A> {
                 );
                 Error::new(ErrorCode::ResourceExhausted, message)
             };
-            return Belongs::Refused(arrived.answer, error);
+            return Belongs::Nowhere(arrived.answer, error);
         }
         let key = RunKey { group, name: name.clone(), run };
         let until = until.min(keep);
         let early = known.early.entry(run).or_insert(Early { until, chunks: Vec::new(), is_aborted: false });
         let useless = if is_abort { std::mem::take(&mut early.chunks) } else { Vec::new() };
         early.is_aborted |= is_abort;
+        let mut answers: Vec<A> = if is_abort { arrived.answer.take().into_iter().collect() } else { Vec::new() };
         early.chunks.push(arrived);
         let before = early.until;
         early.until = before.max(until);
@@ -182,7 +182,8 @@ impl<A> Runs<A> {
         self.ends.insert((after, key));
         self.chunks += 1;
         self.bytes += bytes;
-        Belongs::Later(self.uncount(useless).into_iter().map(|arrived| arrived.answer).collect())
+        answers.extend(self.uncount(useless).into_iter().filter_map(|arrived| arrived.answer));
+        Belongs::Elsewhere(answers)
     }
 
     /// Gives up what is kept for longer than its senders wait: whom to tell so.
@@ -193,7 +194,7 @@ impl<A> Runs<A> {
         {
             let name = self.names.get_mut(&(key.group, key.name.clone()));
             if let Some(early) = name.and_then(|name| name.early.remove(&key.run)) {
-                told.extend(self.release(key.clone(), early).into_iter().map(|arrived| arrived.answer));
+                told.extend(self.release(key.clone(), early).into_iter().filter_map(|arrived| arrived.answer));
             }
             self.ends.remove(&(at, key.clone()));
             self.forget(key.group, &key.name);
@@ -211,7 +212,7 @@ impl<A> Runs<A> {
         let names = std::mem::take(&mut self.names);
         *self = Self::new(self.limits);
         let early = names.into_values().flat_map(|name| name.early.into_values());
-        early.flat_map(|early| early.chunks).map(|arrived| arrived.answer).collect()
+        early.flat_map(|early| early.chunks).filter_map(|arrived| arrived.answer).collect()
     }
 
     fn release(&mut self, key: RunKey, early: Early<A>) -> Vec<Arrived<A>> {
@@ -259,13 +260,13 @@ mod tests {
         fn arrive(&mut self, text: &str, run: u64, op: CollectiveOp, bytes: usize, answer: u32) -> Belongs<u32> {
             let (dtype, shape) = (DType::U8, Shape::scalar());
             let header = ChunkHeader { group: 0, run, op, dtype, shape, step: 0, part: 0, offset: 0 };
-            let arrived = Arrived { from: 1, header, payload: Bytes::from(vec![0; bytes]), answer };
+            let arrived = Arrived { from: 1, header, payload: Bytes::from(vec![0; bytes]), answer: Some(answer) };
             self.runs.arrive(self.now, &name(text), self.now + 10 * SECOND, arrived)
         }
 
         fn join(&mut self, text: &str) -> (u64, Vec<u32>) {
             let (run, early) = self.runs.join(0, &name(text)).unwrap();
-            (run, early.into_iter().map(|arrived| arrived.answer).collect())
+            (run, early.into_iter().filter_map(|arrived| arrived.answer).collect())
         }
     }
 
@@ -274,9 +275,9 @@ mod tests {
     #[test]
     fn what_comes_early_is_given_to_who_joins() {
         let mut rig = Rig::new(CollectiveLimits::default());
-        assert!(matches!(rig.arrive("a", 0, CollectiveOp::Barrier, 4, 1), Belongs::Later(now) if now.is_empty()));
-        assert!(matches!(rig.arrive("a", 1, CollectiveOp::Barrier, 4, 2), Belongs::Later(_)));
-        assert!(matches!(rig.arrive("b", 0, CollectiveOp::Barrier, 4, 3), Belongs::Later(_)));
+        assert!(matches!(rig.arrive("a", 0, CollectiveOp::Barrier, 4, 1), Belongs::Elsewhere(now) if now.is_empty()));
+        assert!(matches!(rig.arrive("a", 1, CollectiveOp::Barrier, 4, 2), Belongs::Elsewhere(now) if now.is_empty()));
+        assert!(matches!(rig.arrive("b", 0, CollectiveOp::Barrier, 4, 3), Belongs::Elsewhere(now) if now.is_empty()));
         assert_eq!(rig.join("a"), (0, vec![1]));
         assert!(matches!(rig.arrive("a", 0, CollectiveOp::Barrier, 4, 4), Belongs::Running(_)));
         assert_eq!(rig.join("a"), (1, vec![2]));
@@ -289,7 +290,7 @@ mod tests {
         let mut rig = Rig::new(CollectiveLimits::default());
         rig.join("a");
         rig.runs.ended(&RunKey { group: 0, name: name("a"), run: 0 });
-        assert!(matches!(rig.arrive("a", 0, CollectiveOp::Barrier, 4, 1), Belongs::Over(1)));
+        assert!(matches!(rig.arrive("a", 0, CollectiveOp::Barrier, 4, 1), Belongs::Elsewhere(now) if now == [1]));
         assert_eq!(rig.join("a"), (1, vec![]));
     }
 
@@ -297,10 +298,11 @@ mod tests {
     fn an_abort_before_the_join_takes_the_place_of_all_chunks() {
         let mut rig = Rig::new(CollectiveLimits::default());
         rig.arrive("a", 0, CollectiveOp::Barrier, 4, 1);
-        assert!(matches!(rig.arrive("a", 0, ABORT, 4, 2), Belongs::Later(now) if now == [1]));
-        assert!(matches!(rig.arrive("a", 0, ABORT, 4, 3), Belongs::Later(now) if now == [3]));
-        assert!(matches!(rig.arrive("a", 0, CollectiveOp::Barrier, 4, 4), Belongs::Later(now) if now == [4]));
-        assert_eq!(rig.join("a"), (0, vec![2]));
+        assert!(matches!(rig.arrive("a", 0, ABORT, 4, 2), Belongs::Elsewhere(now) if now == [2, 1]));
+        assert!(matches!(rig.arrive("a", 0, ABORT, 4, 3), Belongs::Elsewhere(now) if now == [3]));
+        assert!(matches!(rig.arrive("a", 0, CollectiveOp::Barrier, 4, 4), Belongs::Elsewhere(now) if now == [4]));
+        let (run, early) = rig.runs.join(0, &name("a")).unwrap();
+        assert!(run == 0 && early.len() == 1 && early[0].header.op == ABORT && early[0].answer.is_none());
         assert_eq!((rig.runs.chunks, rig.runs.bytes), (0, 0));
     }
 
@@ -320,11 +322,13 @@ mod tests {
         let limits = CollectiveLimits { bytes: 10, chunks: 3, names: 2, keep: 5 * SECOND };
         let mut rig = Rig::new(limits);
         let refused =
-            |belongs| matches!(belongs, Belongs::Refused(_, error) if error.code() == ErrorCode::ResourceExhausted);
+            |belongs| matches!(belongs, Belongs::Nowhere(_, error) if error.code() == ErrorCode::ResourceExhausted);
         assert!(refused(rig.arrive("a", 0, CollectiveOp::Barrier, 11, 1)));
         assert!(rig.runs.names.is_empty(), "a refusal changes nothing");
         for run in 0..3 {
-            assert!(matches!(rig.arrive("a", run, CollectiveOp::Barrier, 1, 1), Belongs::Later(_)));
+            assert!(
+                matches!(rig.arrive("a", run, CollectiveOp::Barrier, 1, 1), Belongs::Elsewhere(now) if now.is_empty())
+            );
         }
         assert!(refused(rig.arrive("a", 0, CollectiveOp::Barrier, 1, 1)));
         rig.join("b");

@@ -60,10 +60,12 @@ impl Packet {
 struct Node {
     op: CollectiveOp,
     input: Option<Tensor>,
-    runs: Runs<Option<u16>>,
+    runs: Runs<u16>,
     run: u64,
     member: Option<Member>,
     ended: Option<Result<Option<Tensor>>>,
+    /// Chunks that it sent and that were not taken.
+    in_flight: usize,
 }
 
 /// All members, and what is on its way between them.
@@ -89,7 +91,7 @@ impl Network {
         let absent = (0..members.len() as u16).collect();
         let node = |(op, input)| {
             let runs = Runs::new(CollectiveLimits::default());
-            Node { op, input, runs, run: 0, member: None, ended: None }
+            Node { op, input, runs, run: 0, member: None, ended: None, in_flight: 0 }
         };
         let nodes = members.into_iter().map(node).collect();
         Self { terms, rng, now, nodes, absent, packets: Vec::new() }
@@ -152,7 +154,9 @@ impl Network {
     fn deliver(&mut self, packet: Packet) {
         match packet {
             Packet::Taken { to, .. } => {
-                if let Some(member) = &mut self.nodes[usize::from(to)].member {
+                let node = &mut self.nodes[usize::from(to)];
+                node.in_flight -= 1;
+                if let Some(member) = &mut node.member {
                     member.sent();
                 }
                 self.carry_out(to);
@@ -163,16 +167,15 @@ impl Network {
                 let until = self.now + Duration::from_secs(60);
                 match self.nodes[usize::from(to)].runs.arrive(self.now, &name(), until, arrived) {
                     Belongs::Running(arrived) => self.arrive(to, arrived),
-                    Belongs::Later(answers) => answers.into_iter().for_each(|answer| self.taken(to, answer)),
-                    Belongs::Over(answer) => self.taken(to, answer),
-                    Belongs::Refused(_, error) => panic!("seed {}: {error}", self.terms.seed),
+                    Belongs::Elsewhere(answers) => answers.into_iter().for_each(|answer| self.taken(to, Some(answer))),
+                    Belongs::Nowhere(_, error) => panic!("seed {}: {error}", self.terms.seed),
                 }
                 self.carry_out(to);
             }
         }
     }
 
-    fn arrive(&mut self, to: u16, Arrived { from, header, payload, answer }: Arrived<Option<u16>>) {
+    fn arrive(&mut self, to: u16, Arrived { from, header, payload, answer }: Arrived<u16>) {
         if let Some(member) = &mut self.nodes[usize::from(to)].member {
             match header.op {
                 CollectiveOp::Abort { member: by } => member.aborted(cause::from_bytes(&payload, by)),
@@ -202,6 +205,8 @@ impl Network {
             match effect {
                 Effect::Send { to, header, payload } => {
                     assert!(payload.len() <= self.terms.chunk.max(8), "seed {}", self.terms.seed);
+                    node.in_flight += 1;
+                    assert!(node.in_flight <= self.terms.window, "CO-5, seed {}", self.terms.seed);
                     let header = header.to_bytes().unwrap();
                     self.packets.push(Packet::Chunk { from: of, to, header, payload, counts: true });
                 }
