@@ -102,6 +102,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
         listen: listen.map(|address| address.parse().unwrap()),
         fabrics: vec![fabric],
         compilers: Compilers::new([native]),
+        ops: Default::default(),
         credits: Credits::default(),
         allowed: BTreeSet::new(),
         observers: Observers::default(),

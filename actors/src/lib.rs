@@ -19,6 +19,7 @@
 //! Applications use the crate `remex`, which re-exports what they need.
 
 pub mod client;
+pub mod collectives;
 pub mod context;
 mod deadline;
 pub mod envelope;
@@ -33,6 +34,7 @@ pub mod ops;
 pub mod pending;
 pub mod programs;
 pub mod promise;
+pub mod rendezvous;
 pub mod server;
 pub mod session;
 #[cfg(any(test, feature = "testing"))]

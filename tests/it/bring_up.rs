@@ -40,6 +40,21 @@ async fn a_task_may_start_after_the_client() {
     cluster.stop().await.unwrap();
 }
 
+/// I7: groups are compared with the tasks before anything is made; those that fit come up everywhere.
+#[actix::test]
+async fn a_group_has_members_of_the_context_only() {
+    let cluster = cluster(2).await;
+    let good = cluster.config().group("all", [name(1), name(0)]).group("one", [name(1)]);
+    let bad = good.clone().group("more", [name(0), name(7)]);
+    let error = cluster.task(0).create_context(bad).await.unwrap_err();
+    assert_error(&error, ErrorCode::InvalidArgument, &[&task(7), "\"more\"", "none of the context's tasks"]);
+    for i in 0..2 {
+        assert_eq!(stats(&cluster, i).await, (0, 0, 0));
+    }
+    let context = cluster.task(0).create_context(good).await.unwrap();
+    end(cluster, context).await;
+}
+
 /// I1: a task that does not come fails the bring-up in time, with its name and address, and nothing is left behind.
 #[actix::test]
 async fn a_task_that_does_not_come_fails_it() {

@@ -4,7 +4,8 @@ use remex::{
     prelude::*,
     protocol::{
         calls::{ContextMode, CreateContextRequest},
-        ids::{ContextId, ContextIndex, ObjectPrefix},
+        cluster::GroupMembers,
+        ids::{ContextId, ContextIndex, ObjectPrefix, TaskIndex},
     },
 };
 
@@ -42,7 +43,12 @@ async fn a_wrong_request_makes_nothing() {
         change(&mut request);
         request
     };
-    let cases: [(CreateContextRequest, ErrorCode, &str); 7] = [
+    let group = |members: &[u16]| GroupMembers {
+        name: "g".to_owned(),
+        members: members.iter().map(|&member| TaskIndex(member)).collect(),
+    };
+    let with_groups = |groups: Vec<GroupMembers>| CreateContextRequest { groups, ..good() };
+    let cases: [(CreateContextRequest, ErrorCode, &str); 10] = [
         (change(|r| drop(r.tasks.remove(0))), ErrorCode::InvalidArgument, "is not among the context's tasks"),
         (change(|r| r.tasks.push(r.tasks[0].clone())), ErrorCode::InvalidArgument, "a task stands twice"),
         (change(|r| r.devices.push(r.devices[0].clone())), ErrorCode::InvalidArgument, "a device stands twice"),
@@ -57,6 +63,9 @@ async fn a_wrong_request_makes_nothing() {
             "belongs to none",
         ),
         (change(|r| r.idle_timeout_ms = 0), ErrorCode::InvalidArgument, "must not be zero"),
+        (with_groups(vec![group(&[0, 2])]), ErrorCode::InvalidArgument, "t2 in group \"g\" is none of"),
+        (with_groups(vec![group(&[0, 0])]), ErrorCode::InvalidArgument, "stands twice in group"),
+        (with_groups(vec![group(&[])]), ErrorCode::InvalidArgument, "has no members"),
         (change(|r| r.mode = ContextMode::Join), ErrorCode::InvalidDistributedContextId, "has no context"),
     ];
     let mut raw = Raw::dial(&cluster, 1).await;
