@@ -12,6 +12,7 @@ mod faults;
 mod forms;
 mod order;
 mod raw;
+mod seed;
 mod support;
 mod threads;
 mod tidy;
