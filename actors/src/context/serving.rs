@@ -182,7 +182,8 @@ impl Serving {
                 served.steps.push(Step::Run(Box::new(run)));
             }
             Err(error) => {
-                let error = error.map(|error| error.on_task(&self.task).of_call(call));
+                let name = self.registry.name(session, request.program);
+                let error = error.map(|error| error.on_task(&self.task).in_program(&name).of_call(call));
                 let outputs = request.outputs.iter().map(|output| output.object).chain(request.out_chain);
                 // On a device of another task nothing is poisoned: that task knows nothing of this call.
                 let outputs = outputs.filter(|object| self.own_device(*object).is_ok()).collect();
