@@ -229,6 +229,8 @@ async fn the_form_is_never_guessed_and_the_spec_binds() {
     }
     let [first, second] = [0, 1].map(|i| format!("{}/device:CPU:{i}", task(1)));
     let on = |device: &str| context.new_object(device).unwrap();
+    let function = RegisterFunction::native("second").entry("add").outputs_on([second.parse().unwrap()]);
+    let add = context.register(&task(1), function).await.unwrap();
     let call = RemoteExecute::new(&add).input(&a).spec(context.spec(&[&second]).unwrap());
     let error = context.execute(call.clone().outputs_into([on(&first)])).await.unwrap_err();
     assert_error(&error, ErrorCode::InvalidArgument, &["the id given for output 0 is on", &first, &second]);

@@ -38,6 +38,7 @@ async fn a_refused_keep_alive_is_felt_and_the_timer_ends_with_the_context() {
     assert_eq!((error.effect(), asked.count("RemoteExecute")), (Effect::NotSent, 1));
     assert!(fine.chain.try_get().is_none(), "what was sent before is the worker's to answer");
     context.close().await.unwrap();
+    assert_eq!(asked.count("CloseContext"), 1, "its index on the link is free again");
     let told = asked.count("KeepAlive");
     cluster.advance(Duration::from_secs(60)).await;
     assert_eq!(asked.count("KeepAlive"), told, "nobody keeps a closed context alive");

@@ -243,10 +243,10 @@ async fn a_delete_may_come_at_any_moment() {
     };
     // While it is being made: who waits fails now, who comes later does so at once, the producer is not disturbed.
     let made = context.execute(RemoteExecute::new(&gated).input(&a)).await.unwrap();
-    let waits = context.execute(user(&made.outputs[0])).await.unwrap();
+    let waited = context.execute(user(&made.outputs[0])).await.unwrap();
     cluster.settle().await;
     assert_eq!(delete(&made.outputs[0]).await, []);
-    let error = waits.handles[0].tensor().await.unwrap_err();
+    let error = waited.handles[0].tensor().await.unwrap_err();
     assert_error(&error, ErrorCode::Cancelled, &["was deleted before it was ready"]);
     for _ in 0..2 {
         let late = context.execute(user(&made.outputs[0])).await.unwrap();
@@ -271,7 +271,7 @@ async fn a_delete_may_come_at_any_moment() {
     assert_eq!(elements(&uses.handles[0].fetch().await.unwrap()), [9.0]);
     let late = context.execute(user(&ready)).await.unwrap();
     assert_error(&late.chain.done().await.unwrap_err(), ErrorCode::NotFound, &["was deleted"]);
-    drop((made, waits, id, made_late, ready, uses, late));
+    drop((made, waited, waits, id, made_late, ready, uses, late));
     cluster.settle().await;
     assert_eq!(stats(&cluster, 1).await, before, "no placeholder and no value stays");
     end(cluster, context).await;

@@ -102,7 +102,8 @@ async fn a_context_that_is_over_is_not_used() {
         request.idle_timeout_ms = 3_000;
         raw.ask(request).await.unwrap();
         raw.register(0, "gate").await.unwrap();
-        let runs = raw.call(remote_execute(0, &[], &[object(1, HERE)]), &[]).await;
+        let long = RemoteExecuteRequest { time_left_ms: 60_000, ..remote_execute(0, &[], &[object(1, HERE)]) };
+        let runs = raw.call(long, &[]).await;
         if idle {
             cluster.advance(Duration::from_millis(2_900)).await;
             assert_eq!(stats(&cluster, 0).await, (2, 3, 1));
