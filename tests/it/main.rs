@@ -15,6 +15,7 @@ mod ops;
 mod order;
 mod raw;
 mod retry;
+mod seed;
 mod support;
 mod threads;
 mod tidy;

@@ -28,7 +28,10 @@ impl Op for Write {
     }
 
     fn check(&self, _: usize, attrs: &Attrs) -> Result<(), ProgramError> {
-        attrs.int("number").map(|_| ()).map_err(|error| ProgramError::new(ErrorCode::InvalidArgument, error.to_string()))
+        attrs
+            .int("number")
+            .map(|_| ())
+            .map_err(|error| ProgramError::new(ErrorCode::InvalidArgument, error.to_string()))
     }
 
     fn infer(&self, _: &[TensorMetadata], _: &Attrs) -> Result<Vec<Option<TensorMetadata>>, ProgramError> {

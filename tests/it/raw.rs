@@ -96,6 +96,11 @@ impl Raw {
         call
     }
 
+    /// Gives the next call the number of the last.
+    pub(crate) fn number_again(&mut self) {
+        self.sent -= 1;
+    }
+
     /// Makes a call and waits for its answer, which must be the next frame.
     pub(crate) async fn ask<R: Rpc>(&mut self, request: R) -> Result<R::Reply, RemoteError> {
         self.ask_with(request, &[]).await

@@ -31,6 +31,8 @@ impl Serving {
                 served.steps.push(Step::Run(Box::new(run)));
             }
             Err(error) => {
+                let name = self.registry.name(session, request.program);
+                let error = error.map(|error| error.in_program(&name));
                 let made = request.outputs.iter().map(|output| output.object).chain(request.out_chain);
                 served.steps.push(self.refuse_run(call, RemoteExecuteRequest::KIND, made, error));
             }
@@ -39,9 +41,13 @@ impl Serving {
 
     pub(super) fn execute_op(&self, at: Instant, call: CallId, request: RemoteExecuteOpRequest, served: &mut Served) {
         let made: Vec<_> = request.outputs.iter().map(|output| output.object).chain(request.out_chain).collect();
+        let op = request.op.clone();
         let step = match self.check_op(at, call, request) {
             Ok(run) => Step::Run(Box::new(run)),
-            Err(error) => self.refuse_run(call, RemoteExecuteOpRequest::KIND, made.into_iter(), error),
+            Err(error) => {
+                let error = error.map(|error| error.in_program(&op));
+                self.refuse_run(call, RemoteExecuteOpRequest::KIND, made.into_iter(), error)
+            }
         };
         served.steps.push(step);
     }

@@ -113,14 +113,17 @@ impl ContextShared {
         let (outputs, remote_chain) = (draft.outputs.clone(), draft.out_chain.clone());
         let (promised, admission) = (Promised::Call(writer), Some(admission.counted(self.in_flight.enter())));
         let call = if draft.after.is_empty() {
-            let (holds, body) = (draft.holds(), draft.call(self, *index));
-            self.ingress.push_call(&receiver.edge, |call| {
+            let (holds, body, mut deleted) = (draft.holds(), draft.call(self, *index), Vec::new());
+            let call = self.ingress.push_call(&receiver.edge, |call| {
                 // Under the lock of the queue: whoever sees it named queues behind this.
-                draft.made().for_each(|object| _ = object.set_named());
+                deleted.extend(draft.made().filter(|object| !object.set_named()).map(ObjectRef::id));
                 let deadline = draft.deadline.into_std();
                 let (to, payload) = (draft.to, Bytes::new());
                 Queued::Call(Box::new(QueuedCall { to, call, body, payload, deadline, promised, admission, holds }))
-            })
+            });
+            // Nobody will release what was deleted before it was made: it goes behind the call that makes it.
+            deleted.into_iter().for_each(|object| self.ingress.push_release(draft.to, object));
+            call
         } else {
             let own = cell.clone();
             self.ingress.push_call(&receiver.edge, |call| {

@@ -279,6 +279,14 @@ impl Registry {
         Ok((entry.bound(), to_compile))
     }
 
+    /// The name of the program that an index stands for, for messages; the index if it stands for none.
+    pub(crate) fn name(&self, session: SessionId, index: ProgramIndex) -> Arc<str> {
+        match self.slots.get(&(session, index)) {
+            Some(Slot::Named(name) | Slot::Arriving(_, name)) => name.clone(),
+            Some(Slot::Failed(_)) | None => index.to_string().into(),
+        }
+    }
+
     /// Forgets what an index stands for.
     pub(crate) fn unregister(&mut self, session: SessionId, index: ProgramIndex) -> Result<()> {
         match self.slots.remove(&(session, index)) {

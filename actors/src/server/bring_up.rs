@@ -174,7 +174,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
     let closed = shared.peers.iter().filter_map(|peer| peer.link.as_ref().map(|link| (peer, link)));
     let closed = closed.map(|(peer, link)| async move {
-        let created = link.ready_chain.get().is_some() && peer.lost.get().is_none();
+        // A task that has forgotten the context still has its index on the link.
+        let linked = |error: &Error| error.code() == ErrorCode::InvalidDistributedContextId;
+        let created = link.ready_chain.get().is_some() && peer.lost.get().is_none_or(linked);
         let result = if created { close_on(&link.receiver, link.index).await } else { Ok(()) };
         link.receiver.indexes.ended(link.index, &result);
         result.map_err(|error| error.map(|error| error.on_task(&peer.info.name)))
@@ -191,11 +193,19 @@ pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, idle_time
     loop {
         tokio::time::sleep(idle_timeout / 2).await;
         let Some(shared) = shared.upgrade().filter(|shared| shared.closed.get().is_none()) else { return };
-        let links = shared.peers.iter().filter(|peer| peer.lost.get().is_none()).filter_map(|peer| peer.link.as_ref());
-        let told = links
-            .map(|link| link.receiver.call(KeepAliveRequest { context: link.index }, Bytes::new(), CONTROL_TIMEOUT));
-        for error in join_all(told).await.into_iter().filter_map(Result::err) {
+        let peers = shared.peers.iter().filter(|peer| peer.lost.get().is_none());
+        let links = peers.filter_map(|peer| peer.link.as_ref().map(|link| (peer, link)));
+        let told = links.map(|(peer, link)| async move {
+            let request = KeepAliveRequest { context: link.index };
+            (peer, link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await)
+        });
+        for (peer, told) in join_all(told).await {
+            let Err(error) = told else { continue };
             tracing::warn!(context = %shared.id, %error, "keep-alive failed");
+            if error.code() == ErrorCode::InvalidDistributedContextId {
+                // What lived there is gone; calls need not be sent to learn that.
+                let _ = peer.lost.set(error);
+            }
         }
     }
 }
