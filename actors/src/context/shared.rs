@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,54 +12,17 @@ use std::{
 use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
     cluster::{GroupMembers, TaskInfo, TaskName},
-    ids::{ContextId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix, ProgramIndex, TaskIndex},
+    ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
 };
 
-use super::{in_flight::InFlight, ingress::Ingress};
+use super::{Link, Peer, in_flight::InFlight, ingress::Ingress, reach::Reaching};
 use crate::{
     Error, Result,
-    client::Receiver,
-    handles::{ObjectRef, RemoteChain},
+    handles::{ObjectRef, ProgramHandle, RemoteChain},
 };
 
 /// Unless told otherwise a call may take so long.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
-
-/// A task of a context, as this task sees it.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) info: TaskInfo,
-    /// How it is reached, and what stands for the context on the link to it; `None` where this task calls nobody.
-    pub(crate) link: Option<PeerLink>,
-    /// Set when the link is lost: what lived there is gone.
-    pub(crate) lost: OnceLock<Error>,
-    /// The chain that is ready there from the beginning, where it is known without having been there.
-    ready_chain: Option<ObjectId>,
-    next_program: AtomicU32,
-}
-
-#[derive(Debug)]
-pub(crate) struct PeerLink {
-    pub(crate) receiver: Arc<Receiver>,
-    pub(crate) index: ContextIndex,
-    /// The chain that is ready there from the beginning; set when the task has answered `CreateContext`.
-    pub(crate) ready_chain: OnceLock<ObjectId>,
-}
-
-impl Peer {
-    pub(crate) fn new(info: TaskInfo, link: Option<PeerLink>) -> Self {
-        Self { info, link, lost: OnceLock::new(), ready_chain: None, next_program: AtomicU32::new(0) }
-    }
-
-    pub(crate) fn with_ready_chain(mut self, chain: ObjectId) -> Self {
-        self.ready_chain = Some(chain);
-        self
-    }
-
-    pub(crate) fn next_program(&self) -> ProgramIndex {
-        ProgramIndex(self.next_program.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// One context, as its users share it.
 #[derive(Debug)]
@@ -67,6 +30,8 @@ pub struct ContextShared {
     pub(crate) id: ContextId,
     pub(crate) prefix: ObjectPrefix,
     next_local: AtomicU64,
+    /// This task, where it is one of the context's.
+    own: Option<TaskIndex>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) devices: Vec<DeviceName>,
     /// The task of each device.
@@ -77,6 +42,7 @@ pub struct ContextShared {
     groups: Vec<GroupMembers>,
     pub(crate) default_deadline: Duration,
     pub(crate) ingress: Ingress,
+    pub(super) reaching: Reaching,
     pub(crate) in_flight: Arc<InFlight>,
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
@@ -107,6 +73,7 @@ impl ContextShared {
             id,
             prefix,
             next_local: AtomicU64::new(1),
+            own: None,
             peers,
             devices,
             owners,
@@ -115,6 +82,7 @@ impl ContextShared {
             groups: Vec::new(),
             default_deadline,
             ingress: Ingress::default(),
+            reaching: Reaching::default(),
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),
@@ -126,6 +94,18 @@ impl ContextShared {
     pub(crate) fn with_groups(mut self, groups: Vec<GroupMembers>) -> Self {
         self.groups = groups;
         self
+    }
+
+    /// The same on one of its tasks.
+    #[must_use]
+    pub(crate) fn on_task(mut self, own: TaskIndex) -> Self {
+        self.own = Some(own);
+        self
+    }
+
+    /// This task, where it is one of the context's.
+    pub(crate) fn own(&self) -> Option<TaskIndex> {
+        self.own
     }
 
     /// The groups for collectives.
@@ -154,12 +134,12 @@ impl ContextShared {
     }
 
     pub(crate) fn ready_chain_of(self: &Arc<Self>, task: TaskIndex) -> Result<RemoteChain> {
-        let known = self.peers[task.position()].ready_chain.as_ref();
+        let known = self.peers[task.position()].ready_chain;
         let chain = match known {
             Some(chain) => Some(chain),
-            None => self.link(task)?.ready_chain.get(),
+            None => self.link(task)?.ready_chain.get().copied(),
         };
-        chain.map(|id| RemoteChain::ready(self, *id)).ok_or_else(|| {
+        chain.map(|id| RemoteChain::ready(self, id)).ok_or_else(|| {
             Error::new(
                 ErrorCode::FailedPrecondition,
                 "the task has not said which chain is ready: bring-up is not over",
@@ -205,16 +185,56 @@ impl ContextShared {
         })
     }
 
-    /// How a task is reached; an error if this task cannot call it.
-    pub(crate) fn link(&self, task: TaskIndex) -> Result<&PeerLink> {
-        let peer = &self.peers[task.position()];
-        if let Some(error) = self.closed.get().or_else(|| peer.lost.get()) {
-            return Err(error.clone().map(|error| error.with_effect(Effect::NotSent)));
+    /// The link to a task, if there is one; an error if there cannot be one.
+    pub(crate) fn find(&self, task: TaskIndex) -> Result<Option<Link<'_>>> {
+        let not_sent = |error: &Error| error.clone().map(|error| error.with_effect(Effect::NotSent));
+        if let Some(error) = self.closed.get() {
+            return Err(not_sent(error));
         }
-        peer.link.as_ref().ok_or_else(|| {
-            let error = RemoteError::new(ErrorCode::Unavailable, "the task has no address and cannot be called");
-            error.on_task(&peer.info.name).with_effect(Effect::NotSent).into()
+        let peer = &self.peers[task.position()];
+        let lost = match peer.last_link() {
+            Some(link) => match (link.lost.get(), &link) {
+                (None, _) => return Ok(Some(link)),
+                (Some(error), Link::Fixed(_)) => Some(not_sent(error)),
+                (Some(_), Link::Joined(_)) => None,
+            },
+            None => None,
+        };
+        match lost {
+            Some(error) => Err(error),
+            None if peer.info.address.is_some() || self.own == Some(task) => Ok(None),
+            None => {
+                let error = RemoteError::new(ErrorCode::Unavailable, "the task has no address and cannot be called");
+                Err(error.on_task(&peer.info.name).with_effect(Effect::NotSent).into())
+            }
+        }
+    }
+
+    /// The link to a task that was reached before; an error if it was not, or if the link is gone. Who may be the first
+    /// to call a task takes [`reach`](Self::reach) instead.
+    pub(crate) fn link(&self, task: TaskIndex) -> Result<Link<'_>> {
+        self.find(task)?.ok_or_else(|| {
+            let peer = &self.peers[task.position()];
+            let lost = peer.last_link().and_then(|link| link.lost.get().cloned());
+            let error = lost.map_or_else(
+                || RemoteError::new(ErrorCode::Unavailable, "the task was not reached yet").on_task(&peer.info.name),
+                |error| error.remote().clone(),
+            );
+            error.with_effect(Effect::NotSent).into()
         })
+    }
+
+    /// The link that a program was registered on: programs end with their link.
+    pub(crate) fn link_of(&self, program: &ProgramHandle) -> Result<Link<'_>> {
+        let task = program.receiver();
+        match self.find(task)? {
+            Some(link) if link.generation == program.generation() => Ok(link),
+            Some(_) | None => {
+                let message = "the link on which the program was registered was lost: register it again";
+                let error = RemoteError::new(ErrorCode::FailedPrecondition, message).in_program(program.name());
+                Err(error.on_task(self.task_name(task)).with_effect(Effect::NotSent).into())
+            }
+        }
     }
 
     /// What random pauses are drawn from: with the same prefix and history, the same.

@@ -18,10 +18,10 @@ impl ContextShared {
     ) -> Result<ObjectRef> {
         let device = self.device_index(device)?;
         let object = self.new_object(device);
-        let index = self.link(object.owner())?.index;
+        let (index, left) = self.enter(object.owner(), limit).await?;
         let request = PutObjectRequest { context: index, object: object.id(), metadata: tensor.metadata().clone() };
         object.set_named();
-        self.ask(object.owner(), request, tensor.bytes().clone(), limit, vec![]).await?;
+        self.ask(object.owner(), request, tensor.bytes().clone(), Some(left), vec![]).await?;
         Ok(object)
     }
 
@@ -30,9 +30,9 @@ impl ContextShared {
         if !object.is_of(self) {
             return Err(invalid(format!("object {} is of another context", object.id())));
         }
-        let limit = limit.unwrap_or(self.default_deadline);
+        let (index, limit) = self.enter(object.owner(), limit).await?;
         let request = FetchObjectRequest {
-            context: self.link(object.owner())?.index,
+            context: index,
             object: object.id(),
             origin: object.origin(object.owner()),
             time_left_ms: limit.min(deadline::FAR).as_millis() as u64,
@@ -57,7 +57,7 @@ impl ContextShared {
             let of_task: Vec<_> = objects.iter().filter(|object| object.owner() == task).collect();
             for chunk in of_task.chunks(MAX_DELETES) {
                 let request = DeleteObjectsRequest {
-                    context: self.link(task)?.index,
+                    context: self.enter(task, None).await?.0,
                     objects: chunk.iter().map(|object| object.id()).collect(),
                     mode: DeleteMode::Delete,
                 };
@@ -80,7 +80,7 @@ impl ContextShared {
             let of_task: Vec<_> = objects.iter().filter(|object| object.owner() == task).collect();
             for chunk in of_task.chunks(MAX_DELETES) {
                 let request = FailObjectsRequest {
-                    context: self.link(task)?.index,
+                    context: self.enter(task, None).await?.0,
                     objects: chunk.iter().map(|object| object.id()).collect(),
                     cause: cause.remote().clone(),
                 };

@@ -7,7 +7,7 @@ use remex_protocol::{Frame, ids::ObjectId};
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
     store::{Effect, Store},
     table::Value,
 };
@@ -143,13 +143,23 @@ impl Handler<Fetched> for ObjectManager {
     }
 }
 
+impl Handler<Foreseen> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Foreseen { object, metadata }: Foreseen, ctx: &mut Context<Self>) {
+        self.state.foreseen(object, metadata);
+        self.carry_out(ctx);
+    }
+}
+
 impl Handler<SessionEnded> for ObjectManager {
     type Result = ();
 
     fn handle(&mut self, SessionEnded(session): SessionEnded, ctx: &mut Context<Self>) {
-        self.sessions.remove(&session);
         self.state.end_session(session);
+        // Who has only left the context still listens; who is gone does not.
         self.carry_out(ctx);
+        self.sessions.remove(&session);
     }
 }
 

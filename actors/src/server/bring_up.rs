@@ -9,7 +9,7 @@ use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
     calls::{CloseContextRequest, ContextMode, CreateContextRequest, GetDevicesRequest, KeepAliveRequest},
     cluster::{Address, TaskInfo, TaskName, resolve_groups},
-    ids::ContextIndex,
+    ids::{ContextIndex, TaskIndex},
 };
 use tokio::time::Instant;
 
@@ -121,12 +121,13 @@ pub(super) async fn tables(
     devices.extend_from_slice(own_devices);
     let receiver = directory.receiver(Some(&own.name), &own_address())?;
     peers.push(Peer::new(own, Some(link(receiver)?)));
-    Ok(ContextShared::new(id, prefix, peers, devices, config.default_deadline)?.with_groups(groups))
+    let own = TaskIndex(peers.len() as u16 - 1);
+    Ok(ContextShared::new(id, prefix, peers, devices, config.default_deadline)?.on_task(own).with_groups(groups))
 }
 
 pub(super) fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {
     let index = receiver.indexes.take()?;
-    Ok(PeerLink { receiver, index, ready_chain: Default::default() })
+    Ok(PeerLink::new(receiver, index, 0))
 }
 
 /// Makes a context on all its tasks, this one first: there it exists already and is only joined. If one fails, it is
@@ -174,7 +175,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
     let closed = shared.peers.iter().filter_map(|peer| peer.link.as_ref().map(|link| (peer, link)));
     let closed = closed.map(|(peer, link)| async move {
-        let created = link.ready_chain.get().is_some() && peer.lost.get().is_none();
+        let created = link.ready_chain.get().is_some() && link.lost.get().is_none();
         let result = if created { close_on(&link.receiver, link.index).await } else { Ok(()) };
         link.receiver.indexes.ended(link.index, &result);
         result.map_err(|error| error.map(|error| error.on_task(&peer.info.name)))
@@ -191,7 +192,7 @@ pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, idle_time
     loop {
         tokio::time::sleep(idle_timeout / 2).await;
         let Some(shared) = shared.upgrade().filter(|shared| shared.closed.get().is_none()) else { return };
-        let links = shared.peers.iter().filter(|peer| peer.lost.get().is_none()).filter_map(|peer| peer.link.as_ref());
+        let links = shared.peers.iter().filter_map(|peer| peer.link.as_ref()).filter(|link| link.lost.get().is_none());
         let told = links
             .map(|link| link.receiver.call(KeepAliveRequest { context: link.index }, Bytes::new(), CONTROL_TIMEOUT));
         for error in join_all(told).await.into_iter().filter_map(Result::err) {
