@@ -90,12 +90,13 @@ pub use remex_actors::{
     Error, Result,
     context::{
         CallContext, CancelHandle, DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute,
+        TaskContext,
     },
     handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteTensor, TensorHandle},
     observe::{Event, Observed, What},
     programs::{
-        Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native, native_actor,
-        native_async, native_program,
+        AsyncCall, Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native,
+        native_actor, native_async, native_program,
     },
     server::{ContextConfig, ContextMode, Discovered, ServerStats},
 };

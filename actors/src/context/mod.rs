@@ -28,6 +28,7 @@ mod register;
 mod serving;
 mod shared;
 mod submit;
+mod task_context;
 mod transfers;
 
 pub(crate) use actor::Parts;
@@ -40,3 +41,5 @@ pub(crate) use peer::{Link, Peer, PeerLink};
 pub use register::{RegisterFunction, Registering};
 pub(crate) use serving::Serving;
 pub use shared::{ContextShared, DEFAULT_DEADLINE};
+pub(crate) use task_context::RunGuard;
+pub use task_context::TaskContext;

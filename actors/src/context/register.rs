@@ -97,6 +97,14 @@ pub struct Registering {
     answer: Promise<(Reply, Bytes)>,
 }
 
+impl RegisterFunction {
+    /// Gives up after so long, unless it says otherwise itself.
+    pub(super) fn within(mut self, limit: Option<Duration>) -> Self {
+        self.limit = self.limit.or(limit);
+        self
+    }
+}
+
 impl Registering {
     /// Waits until the program is compiled.
     pub async fn done(&self) -> Result<()> {
@@ -155,10 +163,10 @@ impl ContextShared {
     }
 
     /// Forgets a program: calls that were made before run, later ones fail with `NotFound`.
-    pub async fn unregister(self: &Arc<Self>, program: &ProgramHandle) -> Result<()> {
+    pub async fn unregister(self: &Arc<Self>, program: &ProgramHandle, limit: Option<Duration>) -> Result<()> {
         let task = program.receiver();
         let request = UnregisterFunctionRequest { context: self.link_of(program)?.index, program: program.index() };
-        self.ask(task, request, Bytes::new(), None, vec![]).await.map(|_| ())
+        self.ask(task, request, Bytes::new(), limit, vec![]).await.map(|_| ())
     }
 
     /// A spec out of device names.

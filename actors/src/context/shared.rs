@@ -30,8 +30,8 @@ pub struct ContextShared {
     pub(crate) id: ContextId,
     pub(crate) prefix: ObjectPrefix,
     next_local: AtomicU64,
-    /// This task, where it is one of the context's.
-    own: Option<TaskIndex>,
+    /// This task.
+    own: TaskIndex,
     pub(crate) peers: Vec<Peer>,
     pub(crate) devices: Vec<DeviceName>,
     /// The task of each device.
@@ -54,6 +54,7 @@ impl ContextShared {
     pub(crate) fn new(
         id: ContextId,
         prefix: ObjectPrefix,
+        own: TaskIndex,
         peers: Vec<Peer>,
         devices: Vec<DeviceName>,
         default_deadline: Duration,
@@ -73,7 +74,7 @@ impl ContextShared {
             id,
             prefix,
             next_local: AtomicU64::new(1),
-            own: None,
+            own,
             peers,
             devices,
             owners,
@@ -96,18 +97,6 @@ impl ContextShared {
         self
     }
 
-    /// The same on one of its tasks.
-    #[must_use]
-    pub(crate) fn on_task(mut self, own: TaskIndex) -> Self {
-        self.own = Some(own);
-        self
-    }
-
-    /// This task, where it is one of the context's.
-    pub(crate) fn own(&self) -> Option<TaskIndex> {
-        self.own
-    }
-
     /// The groups for collectives.
     pub fn groups(&self) -> &[GroupMembers] {
         &self.groups
@@ -126,6 +115,11 @@ impl ContextShared {
     /// All tasks of the context.
     pub fn tasks(&self) -> impl Iterator<Item = &TaskInfo> {
         self.peers.iter().map(|peer| &peer.info)
+    }
+
+    /// This task.
+    pub fn task(&self) -> &TaskName {
+        self.task_name(self.own)
     }
 
     /// The chain that is ready on a task from the beginning.
@@ -202,7 +196,7 @@ impl ContextShared {
         };
         match lost {
             Some(error) => Err(error),
-            None if peer.info.address.is_some() || self.own == Some(task) => Ok(None),
+            None if peer.info.address.is_some() || self.own == task => Ok(None),
             None => {
                 let error = RemoteError::new(ErrorCode::Unavailable, "the task has no address and cannot be called");
                 Err(error.on_task(&peer.info.name).with_effect(Effect::NotSent).into())

@@ -227,12 +227,17 @@ impl Store {
             Work::Run(run) => {
                 run.running = true;
                 let Some(program) = run.program.clone() else { return };
+                let output_ids = match program.is_async() {
+                    true => run.outputs.iter().map(|output| output.id).collect(),
+                    false => Vec::new(),
+                };
                 self.effects.push(Effect::Run(Box::new(Task {
                     job: id.0,
                     name: run.name.clone(),
                     program,
                     inputs: tensors,
                     outputs: run.outputs.len(),
+                    output_ids,
                     baggage: std::mem::take(&mut run.baggage),
                     deadline: job.deadline,
                     lane: run.lane,

@@ -70,8 +70,7 @@ impl Server {
         let peers = request.tasks.into_iter().map(|info| Peer::new(info, None)).collect();
         let limit = context::DEFAULT_DEADLINE;
         let prefix = ObjectPrefix(rand::rng().random());
-        let shared =
-            ContextShared::new(id, prefix, peers, request.devices, limit)?.on_task(own).with_groups(request.groups);
+        let shared = ContextShared::new(id, prefix, own, peers, request.devices, limit)?.with_groups(request.groups);
         let chain = ObjectPrefix(rand::rng().random());
         let trust = if is_local { Trust::Local } else { Trust::Allowed };
         let context = self.start_context(Arc::new(shared), own, chain, trust)?;

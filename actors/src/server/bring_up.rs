@@ -122,7 +122,7 @@ pub(super) async fn tables(
     let receiver = directory.receiver(Some(&own.name), &own_address())?;
     peers.push(Peer::new(own, Some(link(receiver)?)));
     let own = TaskIndex(peers.len() as u16 - 1);
-    Ok(ContextShared::new(id, prefix, peers, devices, config.default_deadline)?.on_task(own).with_groups(groups))
+    Ok(ContextShared::new(id, prefix, own, peers, devices, config.default_deadline)?.with_groups(groups))
 }
 
 pub(super) fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {

@@ -62,7 +62,7 @@ impl Server {
         let mut objects = None;
         let addr = DistributedContext::create(|ctx| {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
-            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted });
+            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context: Some(made.clone()) });
             objects = Some(manager.clone());
             let compile = executor.compile;
             let used = counter;

@@ -209,8 +209,9 @@ impl Server {
             Peer::new(info.clone(), link).with_ready_chain(chain)
         });
         let prefix = ObjectPrefix(rand::rng().random());
-        let shared = ContextShared::new(request.context, prefix, peers.collect(), devices, config.default_deadline)?;
-        let shared = Arc::new(shared.on_task(own).with_groups(request.groups.clone()));
+        let shared =
+            ContextShared::new(request.context, prefix, own, peers.collect(), devices, config.default_deadline)?;
+        let shared = Arc::new(shared.with_groups(request.groups.clone()));
         let live = self.start_context(shared.clone(), own, request.chain_prefix, Trust::All)?;
         let context = live.addr.clone();
         if let Some(link) = &shared.peers[own.position()].link {
