@@ -90,7 +90,7 @@ pub use remex_actors::{
     Error, Result,
     context::{
         CallContext, CancelHandle, DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute,
-        RemoteExecuteOp,
+        RemoteExecuteOp, TaskContext,
     },
     handles::{
         Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler, RemoteTensor,
@@ -99,8 +99,8 @@ pub use remex_actors::{
     observe::{Event, Observed, What},
     ops::{Op, OpRegistry},
     programs::{
-        Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native, native_actor,
-        native_async, native_program,
+        AsyncCall, Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native,
+        native_actor, native_async, native_program,
     },
     server::{ContextConfig, ContextMode, Discovered, ServerStats},
 };

@@ -1,7 +1,7 @@
 //! What an application needs beside `actix::prelude::*`.
 
 pub use crate::{
-    Address, Chain, ClusterConfig, ContextConfig, ContextHandle, DType, DeviceName, Error, ErrorCode, Execution,
-    Invoke, ObjectRef, ProgramError, ProgramHandle, RegisterFunction, RemoteChain, RemoteExecute, RemoteExecuteOp,
-    Server, ServerHandle, Tensor, TensorHandle, TensorMetadata, native, native_actor, native_async,
+    Address, AsyncCall, Chain, ClusterConfig, ContextConfig, ContextHandle, DType, DeviceName, Error, ErrorCode,
+    Execution, Invoke, ObjectRef, ProgramError, ProgramHandle, RegisterFunction, RemoteChain, RemoteExecute, RemoteExecuteOp, Server,
+    ServerHandle, TaskContext, Tensor, TensorHandle, TensorMetadata, native, native_actor, native_async,
 };

@@ -218,6 +218,7 @@ async fn an_object_manager_can_be_replaced() {
                 resolve: watching.clone().recipient(),
                 bound: inner.clone().recipient(),
                 fetched: inner.clone().recipient(),
+                foreseen: inner.clone().recipient(),
                 ended: inner.clone().recipient(),
                 close: inner.recipient(),
                 inspect: watching.recipient(),

@@ -10,8 +10,10 @@ use actix::Recipient;
 use bytes::Bytes;
 use remex_protocol::{
     Body, ErrorCode, Frame, Reply, Rpc,
+    calls::{FetchObjectReply, FetchObjectRequest},
     cluster::Address,
     ids::{CallId, ContextIndex},
+    tensor::TensorMetadata,
 };
 
 use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
@@ -19,7 +21,7 @@ use crate::{
     Error, Result, deadline,
     envelope::{ask, post},
     pending::{Cancelled, Expect, Expectation, Promised, Replies},
-    promise::promise,
+    promise::{Promise, promise},
 };
 
 /// A task that calls are sent to.
@@ -84,6 +86,35 @@ impl Receiver {
     /// Makes a control call, which takes no credits: what it refers to bounds it. Sent behind what was sent before.
     pub async fn call<R: Rpc>(&self, request: R, payload: Bytes, timeout: Duration) -> Result<(R::Reply, Bytes)> {
         let (writer, answer) = promise();
+        self.make(request, payload, timeout, Promised::Answer(writer), answer).await
+    }
+
+    /// Fetches an object without taking credits, for a call here that waits for it. `known` is told what it will be, if its
+    /// owner says so before it is there.
+    pub(crate) async fn fetch(
+        &self,
+        request: FetchObjectRequest,
+        timeout: Duration,
+        known: impl FnOnce(TensorMetadata),
+    ) -> Result<(FetchObjectReply, Bytes)> {
+        let ((early, foreseen), (writer, answer)) = (promise(), promise());
+        let fetched = self.make(request, Bytes::new(), timeout, Promised::Foreseen(Some(early), writer), answer);
+        let told = async {
+            if let Ok(metadata) = foreseen.get().await {
+                known(metadata);
+            }
+        };
+        futures_util::future::join(fetched, told).await.0
+    }
+
+    async fn make<R: Rpc>(
+        &self,
+        request: R,
+        payload: Bytes,
+        timeout: Duration,
+        promised: Promised,
+        answer: Promise<(Reply, Bytes)>,
+    ) -> Result<(R::Reply, Bytes)> {
         let call = self.edge.ticket();
         post(
             &self.expect,
@@ -91,7 +122,7 @@ impl Receiver {
                 call,
                 name: R::NAME,
                 deadline: deadline::from_now(timeout).into_std(),
-                promised: Promised::Answer(writer),
+                promised,
                 admission: None,
                 holds: Vec::new(),
             }]),

@@ -9,10 +9,9 @@ use remex_protocol::{Call, ErrorCode, Reply, cluster::Address};
 use tokio::time::Instant;
 
 use super::{
-    CloseContext, ContextShared, Drain, Refuse, RemoteExecute, RemoteExecuteOp,
-    fetching::Fetching,
-    outgoing,
+    CloseContext, ContextShared, Drain, Refuse, RemoteExecute, RemoteExecuteOp, fetching, outgoing,
     parked::Parked,
+    reach::{Joins, Reach},
     serving::{Served, Serving},
 };
 use crate::{
@@ -21,9 +20,9 @@ use crate::{
     envelope::{ask, post},
     executor::{Compile, Compiled},
     handles::Execution,
-    objects::{Bound, Close, Fetched, Resolve, SessionEnded, Wanted},
+    objects::{Bound, Close, Fetched, Foreseen, Resolve, SessionEnded, Wanted},
     programs::{Compilers, registry::ToCompile},
-    server::Directory,
+    server::{Directory, Trust},
     session::{Answers, Calls, Incoming},
 };
 
@@ -32,7 +31,7 @@ use crate::{
 pub struct DistributedContext {
     shared: Arc<ContextShared>,
     serving: Serving,
-    fetching: Fetching,
+    joins: Joins,
     parked: Parked,
     objects: Objects,
     compile: Recipient<Compile>,
@@ -52,6 +51,8 @@ pub struct Objects {
     pub bound: Recipient<Bound>,
     /// Objects from other tasks.
     pub fetched: Recipient<Fetched>,
+    /// What is known of such objects before they are here.
+    pub foreseen: Recipient<Foreseen>,
     /// Ends of sessions.
     pub ended: Recipient<SessionEnded>,
     /// The end.
@@ -66,7 +67,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<ContextShared>,
     pub(crate) serving: Serving,
     pub(crate) directory: Directory,
-    pub(crate) trust_local: bool,
+    pub(crate) trust: Trust,
     pub(crate) objects: Objects,
     pub(crate) compile: Recipient<Compile>,
     pub(crate) compilers: Compilers,
@@ -75,9 +76,9 @@ pub(crate) struct Parts {
 
 impl DistributedContext {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { shared, serving, directory, trust_local, objects, compile, compilers, used } = parts;
-        let fetching = Fetching::new(directory, trust_local);
-        Self { shared, serving, fetching, parked: Parked::default(), objects, compile, compilers, used, refusing: None }
+        let Parts { shared, serving, directory, trust, objects, compile, compilers, used } = parts;
+        let joins = Joins::new(serving.own(), directory, trust);
+        Self { shared, serving, joins, parked: Parked::default(), objects, compile, compilers, used, refusing: None }
     }
 
     fn start_compilation(&mut self, ToCompile { compilation, format, source }: ToCompile, ctx: &mut Context<Self>) {
@@ -108,11 +109,11 @@ impl DistributedContext {
 
     fn lost(&mut self, address: &Address, error: &Error) {
         for peer in &self.shared.peers {
-            if peer.link.as_ref().is_some_and(|link| link.receiver.address == *address) {
-                let _ = peer.lost.set(error.clone());
+            if let Some(link) = peer.link.as_ref().filter(|link| link.receiver.address == *address) {
+                let _ = link.lost.set(error.clone());
             }
         }
-        self.fetching.lost(address);
+        self.joins.lost(address, error);
     }
 }
 
@@ -121,13 +122,14 @@ impl Actor for DistributedContext {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.shared.ingress.attach(ctx.address().recipient());
+        self.shared.reaching.attach(ctx.address().recipient());
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
         self.shared.close(closed());
         self.parked.close(&self.shared, self.shared.closed.get().unwrap_or(&closed()));
         drop(self.shared.ingress.take());
-        self.fetching.leave();
+        self.joins.leave();
     }
 }
 
@@ -219,12 +221,30 @@ impl Handler<Wanted> for DistributedContext {
 
     fn handle(&mut self, Wanted(wanted): Wanted, ctx: &mut Context<Self>) {
         for want in wanted {
-            let fetch = self.fetching.fetch(&self.shared, ctx.address().recipient(), want);
+            let reached = match self.shared.find(want.owner) {
+                Ok(Some(_)) => Ok(None),
+                Ok(None) => self.joins.join(&self.shared, ctx.address().recipient(), want.owner).map(Some),
+                Err(error) => Err(error),
+            };
+            let fetch = fetching::fetch(self.shared.clone(), reached, want, self.objects.foreseen.clone());
             let fetched = self.objects.fetched.clone();
             actix::spawn(async move {
                 let outcome = fetch.await;
                 post(&fetched, Fetched { object: want.object, outcome });
             });
+        }
+    }
+}
+
+impl Handler<Reach> for DistributedContext {
+    type Result = ();
+
+    fn handle(&mut self, Reach { task, reached }: Reach, ctx: &mut Context<Self>) {
+        match self.joins.join(&self.shared, ctx.address().recipient(), task) {
+            Err(error) => reached.settle(Err(error)),
+            Ok(joined) => {
+                actix::spawn(async move { reached.settle(joined.get().await) });
+            }
         }
     }
 }

@@ -86,6 +86,11 @@ impl CallContext {
         self
     }
 
+    /// Gives up after so long, unless it says otherwise itself.
+    pub(super) fn within(&self, limit: Option<Duration>) -> Self {
+        Self { deadline: self.deadline.or(limit), ..self.clone() }
+    }
+
     pub(crate) fn is_repeated(&self) -> bool {
         self.attempts > 1
     }

@@ -126,6 +126,12 @@ impl RemoteExecute {
         self
     }
 
+    /// Gives up after so long, unless it says otherwise itself.
+    pub(super) fn within(mut self, limit: Option<Duration>) -> Self {
+        self.deadline = self.deadline.or(limit);
+        self
+    }
+
     /// Is sent only when the call of `chain` is done, whichever task it runs on: costs an answer's way. If that call
     /// fails, this one is not sent and fails with its cause, as does everything that uses its outputs. Its deadline counts
     /// from now on all the same.

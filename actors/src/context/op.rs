@@ -100,6 +100,12 @@ impl RemoteExecuteOp {
         self
     }
 
+    /// Gives up after so long, unless it says otherwise itself.
+    pub(super) fn within(mut self, limit: Option<Duration>) -> Self {
+        self.deadline = self.deadline.or(limit);
+        self
+    }
+
     /// Gives up after so long, counted from when it is issued. Default: the context's.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -112,8 +118,9 @@ impl ContextShared {
     pub async fn execute_op(self: &Arc<Self>, op: RemoteExecuteOp) -> Result<Execution> {
         let begin = Instant::now();
         let (task, device) = self.plan_op(&op)?;
-        let edge = &self.link(task)?.receiver.edge;
         let deadline = deadline::after(begin, op.deadline.unwrap_or(self.default_deadline));
+        let link = self.reach(task, deadline).await?;
+        let edge = &link.receiver.edge;
         let admission = match edge.try_admit(0) {
             Ok(admission) => admission,
             Err(_) => tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, task))?,
@@ -121,7 +128,7 @@ impl ContextShared {
         self.issue(op, task, device, deadline, admission)
     }
 
-    /// The same without waiting: `Overloaded` if the credits are used up.
+    /// The same without waiting: `Overloaded` if the credits are used up, an error if the task was not reached before.
     pub fn try_execute_op(self: &Arc<Self>, op: RemoteExecuteOp) -> Result<Execution> {
         let (task, device) = self.plan_op(&op)?;
         let admission = self.link(task)?.receiver.edge.try_admit(0)?;
@@ -139,7 +146,6 @@ impl ContextShared {
         let device = self.device_index(device)?;
         let task = self.owner(device).unwrap_or_default();
         self.accepts_calls()?;
-        self.link(task)?;
         if op.op.is_empty() || op.op.len() > MAX_NAME {
             return wrong(format!("an op's name has 1 to {MAX_NAME} bytes, this one {}", op.op.len()));
         }
@@ -181,8 +187,8 @@ impl ContextShared {
         })
     }
 
-    /// Issues ops on a device.
-    pub fn check_device(&self, device: &DeviceName) -> Result<()> {
+    /// Whether the context has a device of this name.
+    pub(crate) fn check_device(&self, device: &DeviceName) -> Result<()> {
         self.device_index(device).map(|_| ())
     }
 }

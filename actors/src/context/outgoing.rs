@@ -29,6 +29,12 @@ struct Batch {
     cancelled: Vec<CallId>,
 }
 
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.expect.is_empty() && self.released.is_empty() && self.cancelled.is_empty()
+    }
+}
+
 /// Sends everything that was queued, in order. `park` keeps calls that are to be sent later and says what is expected
 /// of them.
 pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall) -> Expectation) {
@@ -58,11 +64,14 @@ pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall)
 }
 
 fn send_to(shared: &ContextShared, task: TaskIndex, mut batch: Batch) {
+    if batch.is_empty() {
+        return;
+    }
     release(shared, task, &mut batch);
     let link = match shared.link(task) {
         Ok(link) => link,
         Err(error) => {
-            if let Some(link) = &shared.peers[task.position()].link {
+            if let Some(link) = shared.peers[task.position()].last_link() {
                 link.receiver.edge.give_back(batch.expect.iter().map(|expectation| expectation.call));
             }
             batch.expect.into_iter().for_each(|expectation| expectation.promised.fail(error.clone()));

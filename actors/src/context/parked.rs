@@ -78,7 +78,7 @@ impl Parked {
         let Some(Kept { mut draft, call }) = self.calls.remove(&key) else { return };
         let Ok(link) = shared.link(draft.to) else {
             // The tracker was told that the link is lost; the objects went with their task.
-            return if let Some(link) = &shared.peers[draft.to.position()].link {
+            return if let Some(link) = shared.peers[draft.to.position()].last_link() {
                 let closed = shared.link(draft.to).err().unwrap_or_else(super::actor::closed);
                 withhold(&link.receiver, &draft, call, closed);
             };
@@ -102,7 +102,7 @@ impl Parked {
     /// The context is over: nothing that waits will be sent.
     pub(super) fn close(&mut self, shared: &ContextShared, error: &Error) {
         for Kept { draft, call } in std::mem::take(&mut self.calls).into_values() {
-            if let Some(link) = &shared.peers[draft.to.position()].link {
+            if let Some(link) = shared.peers[draft.to.position()].last_link() {
                 withhold(&link.receiver, &draft, call, error.clone());
             }
         }

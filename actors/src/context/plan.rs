@@ -31,7 +31,7 @@ impl ContextShared {
         }
         let receiver = program.receiver();
         self.accepts_calls()?;
-        self.link(receiver)?;
+        self.link_of(program)?;
         let spec = match &execute.spec {
             Some(spec) => Some(self.device_indexes(&spec.output_devices)?),
             None => program.output_devices().map(<[_]>::to_vec),

@@ -97,6 +97,14 @@ pub struct Registering {
     answer: Promise<(Reply, Bytes)>,
 }
 
+impl RegisterFunction {
+    /// Gives up after so long, unless it says otherwise itself.
+    pub(super) fn within(mut self, limit: Option<Duration>) -> Self {
+        self.limit = self.limit.or(limit);
+        self
+    }
+}
+
 impl Registering {
     /// Waits until the program is compiled.
     pub async fn done(&self) -> Result<()> {
@@ -119,9 +127,10 @@ impl ContextShared {
     /// Say where the outputs go, or give each call a spec; one that differs from what the program has fails the call.
     pub async fn begin_register(self: &Arc<Self>, task: &TaskName, function: RegisterFunction) -> Result<Registering> {
         let task = self.task_index(task)?;
-        let link = self.link(task)?;
-        let (program, index) = (function.bytes.len() as u64, self.peers[task.position()].next_program());
         let devices = self.device_indexes(&function.output_devices)?;
+        let deadline = deadline::from_now(function.limit.unwrap_or(self.default_deadline));
+        let link = self.reach(task, deadline).await?;
+        let (program, index) = (function.bytes.len() as u64, self.peers[task.position()].next_program());
         if let Some(device) = devices.iter().find(|device| self.owner(**device) != Some(task)) {
             let (device, task) = (self.device_name(*device), self.task_name(task));
             let message = format!("output device {device} is not one of {task}, where the program is registered");
@@ -145,20 +154,19 @@ impl ContextShared {
             golden,
         };
         let payload = payload(function.bytes, function.golden);
-        let program = ProgramHandle::new(self.clone(), task, index, function.name.into());
+        let program = ProgramHandle::new(self.clone(), task, index, function.name.into(), link.generation);
         if !request.output_devices.is_empty() {
             program.set_outputs(request.output_devices.clone());
         }
-        let deadline = deadline::from_now(function.limit.unwrap_or(self.default_deadline));
         let (_, answer) = self.begin(task, request, payload, deadline, vec![]).await?;
         Ok(Registering { program, answer })
     }
 
     /// Forgets a program: calls that were made before run, later ones fail with `NotFound`.
-    pub async fn unregister(self: &Arc<Self>, program: &ProgramHandle) -> Result<()> {
+    pub async fn unregister(self: &Arc<Self>, program: &ProgramHandle, limit: Option<Duration>) -> Result<()> {
         let task = program.receiver();
-        let request = UnregisterFunctionRequest { context: self.link(task)?.index, program: program.index() };
-        self.ask(task, request, Bytes::new(), None, vec![]).await.map(|_| ())
+        let request = UnregisterFunctionRequest { context: self.link_of(program)?.index, program: program.index() };
+        self.ask(task, request, Bytes::new(), limit, vec![]).await.map(|_| ())
     }
 
     /// A spec out of device names.

@@ -81,6 +81,11 @@ impl Serving {
         }
     }
 
+    /// This task.
+    pub(crate) fn own(&self) -> TaskIndex {
+        self.own
+    }
+
     /// Looks at a batch, in order.
     pub(crate) fn serve(&mut self, mut batch: Calls) -> Served {
         let (session, at, calls) = (batch.session, batch.at, std::mem::take(&mut batch.calls));

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,54 +12,17 @@ use std::{
 use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
     cluster::{GroupMembers, TaskInfo, TaskName},
-    ids::{ContextId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix, ProgramIndex, TaskIndex},
+    ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
 };
 
-use super::{chains::RemoteChainManager, in_flight::InFlight, ingress::Ingress};
+use super::{Link, Peer, chains::RemoteChainManager, in_flight::InFlight, ingress::Ingress, reach::Reaching};
 use crate::{
     Error, Result,
-    client::Receiver,
-    handles::{ObjectRef, RemoteChain},
+    handles::{ObjectRef, ProgramHandle, RemoteChain},
 };
 
 /// Unless told otherwise a call may take so long.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
-
-/// A task of a context, as this task sees it.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) info: TaskInfo,
-    /// How it is reached, and what stands for the context on the link to it; `None` where this task calls nobody.
-    pub(crate) link: Option<PeerLink>,
-    /// Set when the link is lost: what lived there is gone.
-    pub(crate) lost: OnceLock<Error>,
-    /// The chain that is ready there from the beginning, where it is known without having been there.
-    ready_chain: Option<ObjectId>,
-    next_program: AtomicU32,
-}
-
-#[derive(Debug)]
-pub(crate) struct PeerLink {
-    pub(crate) receiver: Arc<Receiver>,
-    pub(crate) index: ContextIndex,
-    /// The chain that is ready there from the beginning; set when the task has answered `CreateContext`.
-    pub(crate) ready_chain: OnceLock<ObjectId>,
-}
-
-impl Peer {
-    pub(crate) fn new(info: TaskInfo, link: Option<PeerLink>) -> Self {
-        Self { info, link, lost: OnceLock::new(), ready_chain: None, next_program: AtomicU32::new(0) }
-    }
-
-    pub(crate) fn with_ready_chain(mut self, chain: ObjectId) -> Self {
-        self.ready_chain = Some(chain);
-        self
-    }
-
-    pub(crate) fn next_program(&self) -> ProgramIndex {
-        ProgramIndex(self.next_program.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// One context, as its users share it.
 #[derive(Debug)]
@@ -67,6 +30,8 @@ pub struct ContextShared {
     pub(crate) id: ContextId,
     pub(crate) prefix: ObjectPrefix,
     next_local: AtomicU64,
+    /// This task.
+    own: TaskIndex,
     pub(crate) peers: Vec<Peer>,
     pub(crate) devices: Vec<DeviceName>,
     /// The task of each device.
@@ -78,6 +43,7 @@ pub struct ContextShared {
     pub(crate) default_deadline: Duration,
     pub(crate) ingress: Ingress,
     pub(crate) chains: RemoteChainManager,
+    pub(super) reaching: Reaching,
     pub(crate) in_flight: Arc<InFlight>,
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
@@ -89,6 +55,7 @@ impl ContextShared {
     pub(crate) fn new(
         id: ContextId,
         prefix: ObjectPrefix,
+        own: TaskIndex,
         peers: Vec<Peer>,
         devices: Vec<DeviceName>,
         default_deadline: Duration,
@@ -109,6 +76,7 @@ impl ContextShared {
             id,
             prefix,
             next_local: AtomicU64::new(1),
+            own,
             peers,
             devices,
             owners,
@@ -118,6 +86,7 @@ impl ContextShared {
             default_deadline,
             ingress: Ingress::default(),
             chains,
+            reaching: Reaching::default(),
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),
@@ -151,18 +120,23 @@ impl ContextShared {
         self.peers.iter().map(|peer| &peer.info)
     }
 
+    /// This task.
+    pub fn task(&self) -> &TaskName {
+        self.task_name(self.own)
+    }
+
     /// The chain that is ready on a task from the beginning.
     pub fn ready_chain(self: &Arc<Self>, task: &TaskName) -> Result<RemoteChain> {
         self.ready_chain_of(self.task_index(task)?)
     }
 
     pub(crate) fn ready_chain_of(self: &Arc<Self>, task: TaskIndex) -> Result<RemoteChain> {
-        let known = self.peers[task.position()].ready_chain.as_ref();
+        let known = self.peers[task.position()].ready_chain;
         let chain = match known {
             Some(chain) => Some(chain),
-            None => self.link(task)?.ready_chain.get(),
+            None => self.link(task)?.ready_chain.get().copied(),
         };
-        chain.map(|id| RemoteChain::ready(self, *id)).ok_or_else(|| {
+        chain.map(|id| RemoteChain::ready(self, id)).ok_or_else(|| {
             Error::new(
                 ErrorCode::FailedPrecondition,
                 "the task has not said which chain is ready: bring-up is not over",
@@ -208,16 +182,56 @@ impl ContextShared {
         })
     }
 
-    /// How a task is reached; an error if this task cannot call it.
-    pub(crate) fn link(&self, task: TaskIndex) -> Result<&PeerLink> {
-        let peer = &self.peers[task.position()];
-        if let Some(error) = self.closed.get().or_else(|| peer.lost.get()) {
-            return Err(error.clone().map(|error| error.with_effect(Effect::NotSent)));
+    /// The link to a task, if there is one; an error if there cannot be one.
+    pub(crate) fn find(&self, task: TaskIndex) -> Result<Option<Link<'_>>> {
+        let not_sent = |error: &Error| error.clone().map(|error| error.with_effect(Effect::NotSent));
+        if let Some(error) = self.closed.get() {
+            return Err(not_sent(error));
         }
-        peer.link.as_ref().ok_or_else(|| {
-            let error = RemoteError::new(ErrorCode::Unavailable, "the task has no address and cannot be called");
-            error.on_task(&peer.info.name).with_effect(Effect::NotSent).into()
+        let peer = &self.peers[task.position()];
+        let lost = match peer.last_link() {
+            Some(link) => match (link.lost.get(), &link) {
+                (None, _) => return Ok(Some(link)),
+                (Some(error), Link::Fixed(_)) => Some(not_sent(error)),
+                (Some(_), Link::Joined(_)) => None,
+            },
+            None => None,
+        };
+        match lost {
+            Some(error) => Err(error),
+            None if peer.info.address.is_some() || self.own == task => Ok(None),
+            None => {
+                let error = RemoteError::new(ErrorCode::Unavailable, "the task has no address and cannot be called");
+                Err(error.on_task(&peer.info.name).with_effect(Effect::NotSent).into())
+            }
+        }
+    }
+
+    /// The link to a task that was reached before; an error if it was not, or if the link is gone. Who may be the first
+    /// to call a task takes [`reach`](Self::reach) instead.
+    pub(crate) fn link(&self, task: TaskIndex) -> Result<Link<'_>> {
+        self.find(task)?.ok_or_else(|| {
+            let peer = &self.peers[task.position()];
+            let lost = peer.last_link().and_then(|link| link.lost.get().cloned());
+            let error = lost.map_or_else(
+                || RemoteError::new(ErrorCode::Unavailable, "the task was not reached yet").on_task(&peer.info.name),
+                |error| error.remote().clone(),
+            );
+            error.with_effect(Effect::NotSent).into()
         })
+    }
+
+    /// The link that a program was registered on: programs end with their link.
+    pub(crate) fn link_of(&self, program: &ProgramHandle) -> Result<Link<'_>> {
+        let task = program.receiver();
+        match self.find(task)? {
+            Some(link) if link.generation == program.generation() => Ok(link),
+            Some(_) | None => {
+                let message = "the link on which the program was registered was lost: register it again";
+                let error = RemoteError::new(ErrorCode::FailedPrecondition, message).in_program(program.name());
+                Err(error.on_task(self.task_name(task)).with_effect(Effect::NotSent).into())
+            }
+        }
     }
 
     /// What random pauses are drawn from: with the same prefix and history, the same.

@@ -10,7 +10,7 @@ use remex_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    CallContext, ContextShared, OutputForm, PeerLink, RemoteExecute,
+    CallContext, ContextShared, OutputForm, RemoteExecute,
     draft::{Draft, Target},
     ingress::{Queued, QueuedCall},
     parked::ParkedCall,
@@ -30,7 +30,8 @@ impl ContextShared {
     pub async fn execute(self: &Arc<Self>, execute: RemoteExecute) -> Result<Execution> {
         let begin = Instant::now();
         let plan = self.plan(&execute)?;
-        let edge = &self.link(plan.receiver)?.receiver.edge;
+        let link = self.link(plan.receiver)?;
+        let edge = &link.receiver.edge;
         let deadline = deadline::after(begin, execute.deadline.unwrap_or(self.default_deadline));
         let admission = match edge.try_admit(0) {
             Ok(admission) => admission,
@@ -107,13 +108,14 @@ impl ContextShared {
 
     /// Queues a call; one that is to come after others is kept until these are done.
     pub(super) fn submit(self: &Arc<Self>, mut draft: Draft, admission: Admission) -> Result<Execution> {
-        let PeerLink { receiver, index, .. } = self.link(draft.to)?;
+        let link = self.link(draft.to)?;
+        let (receiver, index) = (&link.receiver, link.index);
         let (writer, cell) = call_cell(draft.outputs.len());
         let (task, first_handle) = (draft.to, draft.first_handle);
         let (outputs, remote_chain) = (draft.outputs.clone(), draft.out_chain.clone());
         let (promised, admission) = (Promised::Call(writer), Some(admission.counted(self.in_flight.enter())));
         let call = if draft.after.is_empty() {
-            let (holds, body, mut deleted) = (draft.holds(), draft.call(self, *index), Vec::new());
+            let (holds, body, mut deleted) = (draft.holds(), draft.call(self, index), Vec::new());
             let call = self.ingress.push_call(&receiver.edge, |call| {
                 // Under the lock of the queue: whoever sees it named queues behind this.
                 deleted.extend(draft.made().filter(|object| !object.set_named()).map(ObjectRef::id));

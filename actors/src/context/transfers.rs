@@ -18,10 +18,10 @@ impl ContextShared {
     ) -> Result<ObjectRef> {
         let device = self.device_index(device)?;
         let object = self.new_object(device);
-        let index = self.link(object.owner())?.index;
+        let (index, left) = self.enter(object.owner(), limit).await?;
         let request = PutObjectRequest { context: index, object: object.id(), metadata: tensor.metadata().clone() };
         object.set_named();
-        self.ask(object.owner(), request, tensor.bytes().clone(), limit, vec![]).await?;
+        self.ask(object.owner(), request, tensor.bytes().clone(), Some(left), vec![]).await?;
         Ok(object)
     }
 
@@ -30,9 +30,9 @@ impl ContextShared {
         if !object.is_of(self) {
             return Err(invalid(format!("object {} is of another context", object.id())));
         }
-        let limit = limit.unwrap_or(self.default_deadline);
+        let (index, limit) = self.enter(object.owner(), limit).await?;
         let request = FetchObjectRequest {
-            context: self.link(object.owner())?.index,
+            context: index,
             object: object.id(),
             origin: object.origin(object.owner()),
             time_left_ms: limit.min(deadline::FAR).as_millis() as u64,
@@ -50,19 +50,24 @@ impl ContextShared {
 
     /// Deletes objects, whoever still refers to them: calls that wait for them fail with `Cancelled`. Gives those that
     /// could not be deleted, each with its error; the others are deleted all the same.
-    pub async fn delete(self: &Arc<Self>, objects: &[ObjectRef]) -> Result<Vec<DeleteFailure>> {
+    pub async fn delete(
+        self: &Arc<Self>,
+        objects: &[ObjectRef],
+        limit: Option<Duration>,
+    ) -> Result<Vec<DeleteFailure>> {
         let mut failures = Vec::new();
         for task in 0..self.peers.len() {
             let task = TaskIndex(task as u16);
             let of_task: Vec<_> = objects.iter().filter(|object| object.owner() == task).collect();
             for chunk in of_task.chunks(MAX_DELETES) {
+                let (context, left) = self.enter(task, limit).await?;
                 let request = DeleteObjectsRequest {
-                    context: self.link(task)?.index,
+                    context,
                     objects: chunk.iter().map(|object| object.id()).collect(),
                     mode: DeleteMode::Delete,
                 };
                 chunk.iter().for_each(|object| object.set_deleted());
-                failures.extend(self.ask(task, request, Bytes::new(), None, vec![]).await?.0.failures);
+                failures.extend(self.ask(task, request, Bytes::new(), Some(left), vec![]).await?.0.failures);
             }
         }
         Ok(failures)
@@ -71,7 +76,12 @@ impl ContextShared {
     /// Says that nobody will make these objects: who waits for one of them, and who uses it later, fails with `cause`.
     /// For ids that the caller allocated and gave away. Gives those that could not be failed, because they are in use,
     /// each with its error.
-    pub async fn fail_objects(self: &Arc<Self>, objects: &[ObjectRef], cause: &Error) -> Result<Vec<DeleteFailure>> {
+    pub async fn fail_objects(
+        self: &Arc<Self>,
+        objects: &[ObjectRef],
+        cause: &Error,
+        limit: Option<Duration>,
+    ) -> Result<Vec<DeleteFailure>> {
         let mut failures = Vec::new();
         if let Some(object) = objects.iter().find(|object| !object.is_of(self)) {
             return Err(invalid(format!("object {} is of another context", object.id())));
@@ -79,13 +89,14 @@ impl ContextShared {
         for task in (0..self.peers.len()).map(|task| TaskIndex(task as u16)) {
             let of_task: Vec<_> = objects.iter().filter(|object| object.owner() == task).collect();
             for chunk in of_task.chunks(MAX_DELETES) {
+                let (context, left) = self.enter(task, limit).await?;
                 let request = FailObjectsRequest {
-                    context: self.link(task)?.index,
+                    context,
                     objects: chunk.iter().map(|object| object.id()).collect(),
                     cause: cause.remote().clone(),
                 };
                 chunk.iter().for_each(|object| _ = object.set_named());
-                failures.extend(self.ask(task, request, Bytes::new(), None, vec![]).await?.0.failures);
+                failures.extend(self.ask(task, request, Bytes::new(), Some(left), vec![]).await?.0.failures);
             }
         }
         Ok(failures)

@@ -19,7 +19,7 @@ use crate::{
     Error, Result,
     envelope::post,
     objects::{Finished, Fulfil},
-    programs::{Body, Outputs, ProgramCall, ProgramError, Published, invoke},
+    programs::{AsyncCall, Body, Outputs, ProgramCall, ProgramError, Published, invoke},
 };
 
 /// An inline run that takes longer holds up the whole task, and is logged.
@@ -119,12 +119,13 @@ impl Actor for Executor {
 impl Handler<Run> for Executor {
     type Result = ();
 
-    fn handle(&mut self, Run { tag, tasks, done, early }: Run, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Run { tag, tasks, done, early, context }: Run, ctx: &mut Context<Self>) {
         let mut finished = Vec::new();
-        for task in tasks {
+        for mut task in tasks {
             let cancelled = Arc::new(AtomicBool::new(false));
             let (job, lane, program) = (task.job, task.lane, task.program.clone());
             let inline = is_inline(&task);
+            let output_ids = std::mem::take(&mut task.output_ids);
             let call = program_call(task, early.clone(), cancelled.clone());
             match &program.body {
                 Body::Inline(program) => finished.push(Self::run_inline(call, job, &**program)),
@@ -141,7 +142,14 @@ impl Handler<Run> for Executor {
                 Body::Async(program) => {
                     // Making the future is the program's code, too: it belongs under the same `catch_unwind` (I9).
                     let (name, program) = (call.program.clone(), program.clone());
-                    let future = Box::pin(async move { program(call).await });
+                    let (call, guard) = AsyncCall::new(call, output_ids, context.clone());
+                    let future = Box::pin(async move {
+                        let outcome = program(call).await;
+                        if let (Ok(_), Some(guard)) = (&outcome, guard) {
+                            guard.succeeded();
+                        }
+                        outcome
+                    });
                     self.run_async(tag, job, name, future, cancelled, done.clone(), ctx);
                 }
                 Body::Actor(actor) => {

@@ -48,7 +48,7 @@ pub(super) fn compile(compiler: &dyn Compiler, source: &Source) -> Result<Arc<Ex
 }
 
 pub(super) fn failed(error: ProgramError, program: &str) -> Error {
-    RemoteError::from(error).in_program(program).into()
+    error.of_program(program).into()
 }
 
 pub(super) fn panicked(panic: &(dyn Any + Send), program: &str) -> Error {

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Instant};
 
 use actix::{Message, Recipient};
-use remex_protocol::tensor::Tensor;
+use remex_protocol::{ids::ObjectId, tensor::Tensor};
 
 use crate::{
     Result,
+    context::ContextShared,
     objects::Fulfil,
     programs::{Compiler, Executable, Published, Source},
 };
@@ -25,6 +26,8 @@ pub struct Run {
     pub done: Recipient<Fulfil>,
     /// Gets what is known of outputs before the run is done.
     pub early: Recipient<Published>,
+    /// The context that all of them are of, for programs that call other tasks.
+    pub context: Option<Arc<ContextShared>>,
 }
 
 /// One run of a program.
@@ -40,6 +43,8 @@ pub struct Task {
     pub inputs: Vec<Tensor>,
     /// How many outputs the call names.
     pub outputs: usize,
+    /// The ids of the outputs, in order; empty unless the program is async.
+    pub output_ids: Vec<ObjectId>,
     /// The caller's key-values.
     pub baggage: Vec<(String, String)>,
     /// When the caller gives up.

@@ -36,6 +36,10 @@ const NEW: u8 = 0;
 const NAMED: u8 = 1;
 /// It was deleted, or is not this reference's to release.
 const DELETED: u8 = 2;
+/// It stays when the last reference is gone.
+const KEPT: u8 = 3;
+/// Another task made it, or will: there is something to release, and it may not be there yet.
+const ADOPTED: u8 = 4;
 
 impl ObjectRef {
     pub(crate) fn new(context: Arc<ContextShared>, id: ObjectId, owner: TaskIndex) -> Self {
@@ -55,6 +59,21 @@ impl ObjectRef {
     /// The task that it lives on.
     pub fn task(&self) -> &TaskName {
         self.0.context.task_name(self.0.owner)
+    }
+
+    /// Lets the object stay when its last reference is dropped, until somebody deletes it or the context ends; gives its id,
+    /// for somebody else to [adopt](crate::context::TaskContext::adopt).
+    pub fn keep(&self) -> ObjectId {
+        let kept = |state| if state == DELETED { None } else { Some(KEPT) };
+        // Of what was deleted there is nothing to keep: then it stays as it is.
+        let _ = self.0.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, kept);
+        self.0.id
+    }
+
+    /// The object is this reference's to release from now on.
+    pub(crate) fn adopted(self) -> Self {
+        self.0.state.store(ADOPTED, Ordering::Release);
+        self
     }
 
     pub(crate) fn owner(&self) -> TaskIndex {
@@ -83,7 +102,7 @@ impl ObjectRef {
     pub(crate) fn origin(&self, receiver: TaskIndex) -> Origin {
         match (self.0.owner == receiver, self.0.state.load(Ordering::Acquire)) {
             (false, _) => Origin::Owner(self.0.owner),
-            (true, NEW) => Origin::Anywhere,
+            (true, NEW | KEPT | ADOPTED) => Origin::Anywhere,
             (true, _) => Origin::Here,
         }
     }
@@ -91,7 +110,7 @@ impl ObjectRef {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if *self.state.get_mut() == NAMED {
+        if matches!(*self.state.get_mut(), NAMED | ADOPTED) {
             self.context.release(self.owner, self.id);
         }
     }

@@ -1,28 +1,25 @@
 //! Ops on one device.
 
-use std::sync::Arc;
-
 use remex_protocol::DeviceName;
 
 use super::Execution;
 use crate::{
     Result,
-    context::{ContextShared, RemoteExecuteOp},
+    context::{RemoteExecuteOp, TaskContext},
 };
 
 /// Issues ops on one device. Ops on all devices of a task run in the order in which they are issued, each when the one
 /// before it is done; nothing is waited for in between. Clones are the same handler.
 #[derive(Clone, Debug)]
 pub struct RemoteOpHandler {
-    context: Arc<ContextShared>,
+    context: TaskContext,
     device: DeviceName,
 }
 
 impl RemoteOpHandler {
-    /// For a device of the context; an error if it has none of that name.
-    pub fn new(context: &Arc<ContextShared>, device: &DeviceName) -> Result<Self> {
-        context.check_device(device)?;
-        Ok(Self { context: context.clone(), device: device.clone() })
+    /// For a device of the context.
+    pub(crate) fn new(context: TaskContext, device: DeviceName) -> Self {
+        Self { context, device }
     }
 
     /// Where its ops run.

@@ -28,14 +28,22 @@ struct Inner {
     task: TaskIndex,
     index: ProgramIndex,
     name: Arc<str>,
+    /// Which link to the task it was registered on.
+    generation: u32,
     outputs: OnceLock<Vec<DeviceIndex>>,
     signature: OnceLock<Signature>,
 }
 
 impl ProgramHandle {
-    pub(crate) fn new(context: Arc<ContextShared>, task: TaskIndex, index: ProgramIndex, name: Arc<str>) -> Self {
+    pub(crate) fn new(
+        context: Arc<ContextShared>,
+        task: TaskIndex,
+        index: ProgramIndex,
+        name: Arc<str>,
+        generation: u32,
+    ) -> Self {
         let (outputs, signature) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { context, task, index, name, outputs, signature }))
+        Self(Arc::new(Inner { context, task, index, name, generation, outputs, signature }))
     }
 
     /// The name that it was registered under.
@@ -65,6 +73,10 @@ impl ProgramHandle {
 
     pub(crate) fn receiver(&self) -> TaskIndex {
         self.0.task
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.0.generation
     }
 
     pub(crate) fn index(&self) -> ProgramIndex {

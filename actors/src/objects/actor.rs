@@ -1,18 +1,19 @@
 //! The object manager as an actor.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use remex_protocol::{Frame, ids::ObjectId};
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
     store::{Effect, Store},
     table::Value,
 };
 use crate::{
     Result,
+    context::ContextShared,
     envelope::post,
     executor::{Abort, Run},
     programs::Published,
@@ -29,6 +30,7 @@ pub struct ObjectManager {
     run: Recipient<Run>,
     abort: Recipient<Abort>,
     wanted: Recipient<Wanted>,
+    context: Option<Arc<ContextShared>>,
     alarm: Option<(Instant, SpawnHandle)>,
 }
 
@@ -41,14 +43,16 @@ pub struct Neighbours {
     pub abort: Recipient<Abort>,
     /// Gets objects from other tasks.
     pub wanted: Recipient<Wanted>,
+    /// The context of the objects, for programs that call other tasks.
+    pub context: Option<Arc<ContextShared>>,
 }
 
 impl ObjectManager {
     /// An empty manager on `task`. `tag` names its runs among those of the task, `seed` is for its hash table.
     pub fn new(task: impl Into<String>, tag: u64, seed: u64, neighbours: Neighbours) -> Self {
-        let Neighbours { run, abort, wanted } = neighbours;
+        let Neighbours { run, abort, wanted, context } = neighbours;
         let (state, sessions) = (Store::new(task, seed), BTreeMap::new());
-        Self { state, tag, sessions, run, abort, wanted, alarm: None }
+        Self { state, tag, sessions, run, abort, wanted, context, alarm: None }
     }
 
     /// Stores a chain that is ready from the beginning.
@@ -75,7 +79,7 @@ impl ObjectManager {
         }
         if !tasks.is_empty() {
             let (done, early) = (ctx.address().recipient(), ctx.address().recipient());
-            post(&self.run, Run { tag: self.tag, tasks, done, early });
+            post(&self.run, Run { tag: self.tag, tasks, done, early, context: self.context.clone() });
         }
         if !aborted.is_empty() {
             post(&self.abort, Abort { tag: self.tag, jobs: aborted });
@@ -143,13 +147,23 @@ impl Handler<Fetched> for ObjectManager {
     }
 }
 
+impl Handler<Foreseen> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Foreseen { object, metadata }: Foreseen, ctx: &mut Context<Self>) {
+        self.state.foreseen(object, metadata);
+        self.carry_out(ctx);
+    }
+}
+
 impl Handler<SessionEnded> for ObjectManager {
     type Result = ();
 
     fn handle(&mut self, SessionEnded(session): SessionEnded, ctx: &mut Context<Self>) {
-        self.sessions.remove(&session);
         self.state.end_session(session);
+        // Who has only left the context still listens; who is gone does not.
         self.carry_out(ctx);
+        self.sessions.remove(&session);
     }
 }
 

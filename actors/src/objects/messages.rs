@@ -157,7 +157,17 @@ pub struct Fetched {
     pub outcome: Result<Tensor>,
 }
 
-/// A session is over: its calls are given up, nobody is answered.
+/// What an object will be that was asked for from another task. Comes before [`Fetched`], if at all.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Foreseen {
+    /// The object.
+    pub object: ObjectId,
+    /// What it will be.
+    pub metadata: TensorMetadata,
+}
+
+/// A session is over, or has left the context: its calls are given up.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SessionEnded(pub SessionId);

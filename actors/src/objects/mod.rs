@@ -31,6 +31,7 @@ mod table;
 pub use actor::{Neighbours, ObjectManager};
 pub use jobs::Caller;
 pub use messages::{
-    Binding, Bound, Close, Fetched, Finished, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want, Wanted,
+    Binding, Bound, Close, Fetched, Finished, Foreseen, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want,
+    Wanted,
 };
 pub use table::Value;

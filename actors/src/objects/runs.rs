@@ -228,12 +228,17 @@ impl Store {
             Work::Run(run) => {
                 run.running = true;
                 let Some(program) = run.program.clone() else { return };
+                let output_ids = match program.is_async() {
+                    true => run.outputs.iter().map(|output| output.id).collect(),
+                    false => Vec::new(),
+                };
                 self.effects.push(Effect::Run(Box::new(Task {
                     job: id.0,
                     name: run.name.clone(),
                     program,
                     inputs: tensors,
                     outputs: run.outputs.len(),
+                    output_ids,
                     baggage: std::mem::take(&mut run.baggage),
                     deadline: job.deadline,
                     lane: run.lane,
@@ -266,10 +271,11 @@ impl Store {
         });
         let Some(metadata) = metadata.collect::<Option<Vec<_>>>() else { return };
         run.inferred = true;
+        let name = run.name.clone();
         let inferred = match program.infer(&metadata) {
             Ok(inferred) => inferred,
             Err(error) => {
-                let error = self.here(error.into());
+                let error = self.here(error.of_program(&name));
                 return self.fail(id, error);
             }
         };

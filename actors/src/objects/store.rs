@@ -273,6 +273,14 @@ impl Store {
         self.look_at_events();
     }
 
+    /// The owner of an object that was asked for says what it will be.
+    pub(crate) fn foreseen(&mut self, object: ObjectId, metadata: TensorMetadata) {
+        if self.fetching.contains_key(&object) {
+            self.know(object, metadata);
+            self.look_at_events();
+        }
+    }
+
     pub(super) fn want(&mut self, object: ObjectId, owner: TaskIndex, deadline: Instant) {
         self.fetching.insert(object, (owner, deadline));
         self.effects.push(Effect::Want(Want { object, owner, deadline }));

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use remex_protocol::{ErrorCode, RemoteError, attrs::Attrs, tensor::Tensor};
+use remex_protocol::{ErrorCode, attrs::Attrs, tensor::Tensor};
 
 use super::Op;
 use crate::{
@@ -59,7 +59,7 @@ impl OpRegistry {
         let gives = checked.unwrap_or_else(|_| {
             Err(ProgramError::new(ErrorCode::Internal, format!("op {name} panicked when it was asked for its outputs")))
         });
-        let refused = |error: ProgramError| Error::from(RemoteError::from(error).in_program(name));
+        let refused = |error: ProgramError| Error::from(error.of_program(name));
         let gives = gives.map_err(refused)?;
         if gives != outputs {
             let message = format!("op {name} has {gives} outputs, the call names {outputs}");

@@ -32,9 +32,15 @@ impl Expectations {
     }
 
     /// Metadata of one output came ahead of the reply.
-    pub(crate) fn metadata(&self, call: CallId, output: u32, metadata: TensorMetadata) {
-        if let Some(Expectation { promised: Promised::Call(writer), .. }) = self.find(call) {
-            writer.metadata(output as usize, metadata);
+    pub(crate) fn metadata(&mut self, call: CallId, output: u32, metadata: TensorMetadata) {
+        match self.find_mut(call).map(|expectation| &mut expectation.promised) {
+            Some(Promised::Call(writer)) => writer.metadata(output as usize, metadata),
+            Some(Promised::Foreseen(early, _)) => {
+                if let Some(early) = early.take() {
+                    early.settle(Ok(metadata));
+                }
+            }
+            Some(Promised::Answer(_) | Promised::Nothing) | None => {}
         }
     }
 
@@ -121,7 +127,7 @@ impl Expectations {
 fn settle(promised: Promised, answer: Result<(Reply, Bytes), Error>) {
     match promised {
         Promised::Call(writer) => writer.complete(answer.and_then(|(reply, _)| metadata_of(reply))),
-        Promised::Answer(writer) => writer.settle(answer),
+        Promised::Answer(writer) | Promised::Foreseen(_, writer) => writer.settle(answer),
         Promised::Nothing => {}
     }
 }

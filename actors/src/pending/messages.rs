@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix::Message;
 use bytes::Bytes;
-use remex_protocol::{ErrorCode, Frame, Reply, ids::CallId};
+use remex_protocol::{ErrorCode, Frame, Reply, ids::CallId, tensor::TensorMetadata};
 
 use crate::{
     Error,
@@ -44,6 +44,8 @@ pub enum Promised {
     Call(CallWriter),
     /// The reply and its payload.
     Answer(Writer<(Reply, Bytes)>),
+    /// The reply and its payload, and before that the metadata of what will come, if the receiver says so.
+    Foreseen(Option<Writer<TensorMetadata>>, Writer<(Reply, Bytes)>),
     /// Nothing: nobody waits.
     Nothing,
 }
@@ -53,7 +55,7 @@ impl Promised {
     pub(crate) fn fail(self, error: Error) {
         match self {
             Promised::Call(writer) => writer.complete(Err(error)),
-            Promised::Answer(writer) => writer.settle(Err(error)),
+            Promised::Answer(writer) | Promised::Foreseen(_, writer) => writer.settle(Err(error)),
             Promised::Nothing => {}
         }
     }

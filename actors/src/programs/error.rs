@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use remex_protocol::{ErrorCode, RemoteError, attrs::AttrError, tensor::TensorError};
+use remex_protocol::{Effect, ErrorCode, RemoteError, attrs::AttrError, tensor::TensorError};
 
 /// What a program answers instead of outputs. All outputs of the call that are not published fail with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,12 +11,14 @@ pub struct ProgramError {
     pub code: ErrorCode,
     /// What was wrong and what to do.
     pub message: String,
+    /// What failed first, where that was a call that the program made.
+    cause: Option<Box<RemoteError>>,
 }
 
 impl ProgramError {
     /// A failure of a certain kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), cause: None }
     }
 
     /// The inputs are not what the program takes.
@@ -47,12 +49,18 @@ impl From<AttrError> for ProgramError {
 
 impl From<crate::Error> for ProgramError {
     fn from(error: crate::Error) -> Self {
-        Self::new(error.code(), error.to_string())
+        let cause = Some(Box::new(error.remote().clone()));
+        Self { cause, ..Self::new(error.code(), error.to_string()) }
     }
 }
 
-impl From<ProgramError> for RemoteError {
-    fn from(error: ProgramError) -> Self {
-        Self::new(error.code, error.message)
+impl ProgramError {
+    /// The error of a run of `program`: the first cause, if that was another call, else this.
+    pub(crate) fn of_program(self, program: &str) -> RemoteError {
+        match self.cause {
+            // Whatever is known of the inner call: this one has run.
+            Some(cause) => cause.through(program).with_effect(Effect::Unknown),
+            None => RemoteError::new(self.code, self.message).in_program(program),
+        }
     }
 }

@@ -15,7 +15,7 @@ use remex_protocol::{
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::{Invoke, ProgramCall, ProgramError};
+use super::{AsyncCall, Invoke, ProgramCall, ProgramError};
 
 /// A sync program that wants more than its inputs: early outputs, baggage, deadline.
 pub trait Program: Send + Sync + 'static {
@@ -23,7 +23,7 @@ pub trait Program: Send + Sync + 'static {
     fn run(&self, call: &mut ProgramCall) -> Result<(), ProgramError>;
 }
 
-type AsyncFn = dyn Fn(ProgramCall) -> LocalBoxFuture<'static, Result<Vec<Tensor>, ProgramError>> + Send + Sync;
+type AsyncFn = dyn Fn(AsyncCall) -> LocalBoxFuture<'static, Result<Vec<Tensor>, ProgramError>> + Send + Sync;
 
 type InferFn = dyn Fn(&[TensorMetadata]) -> Result<Vec<Option<TensorMetadata>>, ProgramError> + Send + Sync;
 type CheapFn = dyn Fn(&[TensorMetadata]) -> bool + Send + Sync;
@@ -82,10 +82,10 @@ pub fn native_program(program: impl Program) -> Executable {
 }
 
 /// A program out of an async function. It runs on the arbiter, holds no thread while it waits, and is dropped at its
-/// next await when its call is cancelled.
+/// next await when its call is cancelled. It can ask for its context and call other tasks.
 pub fn native_async<F, R>(run: F) -> Executable
 where
-    F: Fn(ProgramCall) -> R + Send + Sync + 'static,
+    F: Fn(AsyncCall) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Vec<Tensor>, ProgramError>> + 'static,
 {
     Executable::new(Body::Async(Arc::new(move |call| Box::pin(run(call)))))
@@ -168,6 +168,10 @@ impl Executable {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    pub(crate) fn is_async(&self) -> bool {
+        matches!(self.body, Body::Async(_))
     }
 
     /// Whether a run with such inputs is done on the arbiter.

@@ -3,6 +3,7 @@
 //! User code runs only in the `Executor`, under `catch_unwind` (I9). A program that waits is async and holds no thread;
 //! a sync one is given nothing that waits.
 
+mod async_call;
 mod call;
 mod compiler;
 mod error;
@@ -12,6 +13,7 @@ mod golden;
 pub mod onnx;
 pub(crate) mod registry;
 
+pub use async_call::AsyncCall;
 pub use call::{Early, Invoke, Outputs, ProgramCall, Published};
 pub use compiler::{Compiler, Compilers, Golden, NativePrograms, Source};
 pub use error::ProgramError;

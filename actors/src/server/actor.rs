@@ -21,6 +21,7 @@ use super::{
     CloseEverywhere, ContextConfig, CreateContext, Created, Directory, Discover, Discovered, ExecutorRecipients,
     Inspect, ObjectManagerFactory, ServerStats, Stop, bring_up,
     contexts::{Contexts, check_tables},
+    directory::Trust,
     live::Live,
     multi::Gathering,
 };
@@ -71,10 +72,10 @@ impl Server {
         let peers = request.tasks.into_iter().map(|info| Peer::new(info, None)).collect();
         let limit = context::DEFAULT_DEADLINE;
         let prefix = ObjectPrefix(rand::rng().random());
-        let shared =
-            Arc::new(ContextShared::new(id, prefix, peers, request.devices, limit)?.with_groups(request.groups));
+        let shared = ContextShared::new(id, prefix, own, peers, request.devices, limit)?.with_groups(request.groups);
         let chain = ObjectPrefix(rand::rng().random());
-        let context = self.start_context(shared, own, chain, is_local)?;
+        let trust = if is_local { Trust::Local } else { Trust::Allowed };
+        let context = self.start_context(Arc::new(shared), own, chain, trust)?;
         let opened = context.open(id, true);
         let idle = Duration::from_millis(request.idle_timeout_ms);
         self.contexts.insert(id, Some(session), request.prefix, idle, context);
@@ -148,7 +149,7 @@ impl Server {
             let shared = Arc::new(shared?);
             let own = TaskIndex(shared.peers.len() as u16 - 1);
             let chain = ObjectPrefix(rand::rng().random());
-            let context = act.start_context(shared.clone(), own, chain, true)?;
+            let context = act.start_context(shared.clone(), own, chain, Trust::All)?;
             let addr = context.addr.clone();
             act.contexts.insert(id, None, prefix, idle, context);
             Ok((shared, addr))

@@ -9,7 +9,7 @@ use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
     calls::{CloseContextRequest, ContextMode, CreateContextRequest, GetDevicesRequest, KeepAliveRequest},
     cluster::{Address, TaskInfo, TaskName, resolve_groups},
-    ids::ContextIndex,
+    ids::{ContextIndex, TaskIndex},
 };
 use tokio::time::Instant;
 
@@ -121,12 +121,13 @@ pub(super) async fn tables(
     devices.extend_from_slice(own_devices);
     let receiver = directory.receiver(Some(&own.name), &own_address())?;
     peers.push(Peer::new(own, Some(link(receiver)?)));
-    Ok(ContextShared::new(id, prefix, peers, devices, config.default_deadline)?.with_groups(groups))
+    let own = TaskIndex(peers.len() as u16 - 1);
+    Ok(ContextShared::new(id, prefix, own, peers, devices, config.default_deadline)?.with_groups(groups))
 }
 
 pub(super) fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {
     let index = receiver.indexes.take()?;
-    Ok(PeerLink { receiver, index, ready_chain: Default::default() })
+    Ok(PeerLink::new(receiver, index, 0))
 }
 
 /// Makes a context on all its tasks, this one first: there it exists already and is only joined. If one fails, it is
@@ -176,7 +177,7 @@ pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
     let closed = closed.map(|(peer, link)| async move {
         // A task that has forgotten the context still has its index on the link.
         let linked = |error: &Error| error.code() == ErrorCode::InvalidDistributedContextId;
-        let created = link.ready_chain.get().is_some() && peer.lost.get().is_none_or(linked);
+        let created = link.ready_chain.get().is_some() && link.lost.get().is_none_or(linked);
         let result = if created { close_on(&link.receiver, link.index).await } else { Ok(()) };
         link.receiver.indexes.ended(link.index, &result);
         result.map_err(|error| error.map(|error| error.on_task(&peer.info.name)))
@@ -193,18 +194,17 @@ pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, idle_time
     loop {
         tokio::time::sleep(idle_timeout / 2).await;
         let Some(shared) = shared.upgrade().filter(|shared| shared.closed.get().is_none()) else { return };
-        let peers = shared.peers.iter().filter(|peer| peer.lost.get().is_none());
-        let links = peers.filter_map(|peer| peer.link.as_ref().map(|link| (peer, link)));
-        let told = links.map(|(peer, link)| async move {
+        let links = shared.peers.iter().filter_map(|peer| peer.link.as_ref()).filter(|link| link.lost.get().is_none());
+        let told = links.map(|link| async move {
             let request = KeepAliveRequest { context: link.index };
-            (peer, link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await)
+            (link, link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await)
         });
-        for (peer, told) in join_all(told).await {
+        for (link, told) in join_all(told).await {
             let Err(error) = told else { continue };
             tracing::warn!(context = %shared.id, %error, "keep-alive failed");
             if error.code() == ErrorCode::InvalidDistributedContextId {
                 // What lived there is gone; calls need not be sent to learn that.
-                let _ = peer.lost.set(error);
+                let _ = link.lost.set(error);
             }
         }
     }

@@ -69,7 +69,8 @@ impl<T> Contexts<T> {
     pub(crate) fn join(&mut self, id: ContextId, session: SessionId, prefix: ObjectPrefix) -> Result<&T> {
         let context = self.0.get_mut(&id).ok_or_else(|| unknown(id))?;
         // A task reaches its own context over a link of its own, with its own prefix.
-        let is_own = |holder: &Option<SessionId>| holder.is_none();
+        // Who was not sure to have joined does so again.
+        let is_own = |holder: &Option<SessionId>| holder.is_none_or(|holder| holder == session);
         if context.prefixes.iter().any(|(holder, held)| *held == prefix && !is_own(holder)) {
             let message = format!("prefix {:x} is another session's: draw another one", prefix.0);
             return Err(Error::new(ErrorCode::AlreadyExists, message));

@@ -40,6 +40,17 @@ struct Inner {
     receivers: RefCell<BTreeMap<Address, Arc<Receiver>>>,
 }
 
+/// Which addresses in the tables of a context a task may dial, beside those that its configuration allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// All: this task makes the context, and its own configuration names them.
+    All,
+    /// Those on this machine: a peer on this machine made the context.
+    Local,
+    /// None.
+    Allowed,
+}
+
 /// The address under which a task reaches itself.
 pub(crate) fn own_address() -> Address {
     "own:task".parse().expect("it is an address")
@@ -70,9 +81,14 @@ impl Directory {
         })
     }
 
-    /// Whether a peer may make this task dial an address.
-    pub(crate) fn may_dial(&self, address: &Address, trust_local: bool) -> Result<()> {
-        if self.0.allowed.contains(address) || (trust_local && address.is_local()) {
+    /// Whether a context may make this task dial an address.
+    pub(crate) fn may_dial(&self, address: &Address, trust: Trust) -> Result<()> {
+        let trusted = match trust {
+            Trust::All => true,
+            Trust::Local => address.is_local(),
+            Trust::Allowed => false,
+        };
+        if trusted || self.0.allowed.contains(address) {
             return Ok(());
         }
         let message =

@@ -10,7 +10,7 @@ use remex_protocol::{
 };
 use tokio::time::Instant;
 
-use super::Server;
+use super::{Server, directory::Trust};
 use crate::{
     Error, Result,
     context::{self, ContextShared, DistributedContext, Parts, Serving},
@@ -50,7 +50,7 @@ impl Server {
         shared: Arc<ContextShared>,
         own: TaskIndex,
         chain: ObjectPrefix,
-        trust_local: bool,
+        trust: Trust,
     ) -> Result<Live> {
         let owners: Vec<_> = (0..shared.devices.len()).filter_map(|i| shared.owner(DeviceIndex(i as u16))).collect();
         let ready_chain = ObjectId { prefix: chain, local: 1, device: shared.first_device(own)? };
@@ -62,7 +62,7 @@ impl Server {
         let mut objects = None;
         let addr = DistributedContext::create(|ctx| {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
-            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted });
+            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context: Some(made.clone()) });
             objects = Some(manager.clone());
             let compile = executor.compile;
             let used = counter;
@@ -70,7 +70,7 @@ impl Server {
                 shared: made,
                 serving,
                 directory,
-                trust_local,
+                trust,
                 objects: manager,
                 compile,
                 compilers,
@@ -97,6 +97,7 @@ pub(super) fn default_object_manager(task: String) -> ObjectManagerFactory {
             resolve: addr.clone().recipient(),
             bound: addr.clone().recipient(),
             fetched: addr.clone().recipient(),
+            foreseen: addr.clone().recipient(),
             ended: addr.clone().recipient(),
             close: addr.clone().recipient(),
             inspect: addr.recipient(),

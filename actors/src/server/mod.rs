@@ -24,6 +24,7 @@ mod start;
 pub use actor::Server;
 pub use contexts::MAX_CONTEXTS;
 pub use directory::Directory;
+pub(crate) use directory::{Trust, own_address};
 pub use live::{ExecutorRecipients, ObjectManagerFactory};
 pub use messages::{
     CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Inspect, ServerStats,

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     ContextConfig, Created, Directory, Server, bring_up,
-    directory::own_address,
+    directory::{Trust, own_address},
     gathering::{Gatherings, Told},
 };
 use crate::{
@@ -209,9 +209,10 @@ impl Server {
             Peer::new(info.clone(), link).with_ready_chain(chain)
         });
         let prefix = ObjectPrefix(rand::rng().random());
-        let shared = ContextShared::new(request.context, prefix, peers.collect(), devices, config.default_deadline)?;
+        let shared =
+            ContextShared::new(request.context, prefix, own, peers.collect(), devices, config.default_deadline)?;
         let shared = Arc::new(shared.with_groups(request.groups.clone()));
-        let live = self.start_context(shared.clone(), own, request.chain_prefix, true)?;
+        let live = self.start_context(shared.clone(), own, request.chain_prefix, Trust::All)?;
         let context = live.addr.clone();
         if let Some(link) = &shared.peers[own.position()].link {
             post(&link.receiver.subscribe, Subscribe(context.clone().recipient()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient};
 use remex_protocol::{
     Body, Call, ErrorCode, Frame, Payload, RemoteError, Reply,
-    calls::CancelReply,
+    calls::{CancelReply, ContextMode},
     cluster::TaskName,
     ids::{CallId, ContextIndex},
 };
@@ -140,7 +140,14 @@ impl Session {
 
     fn ask_server(&self, call: CallId, body: Call, index: Option<ContextIndex>, ctx: &mut Context<Self>) {
         let context = index.and_then(|index| self.contexts.get(&index)).cloned();
-        let taken = matches!(&body, Call::CreateContext(_)) && context.is_some();
+        let taken = context.as_ref().is_some_and(|context| match &body {
+            // To join what one has joined changes nothing.
+            Call::CreateContext(request) => {
+                let again = request.mode == ContextMode::Join && request.context == context.id;
+                context.is_creator || !again
+            }
+            _ => false,
+        });
         let unknown = !matches!(&body, Call::CreateContext(_) | Call::GetDevices(_)) && context.is_none();
         if taken || unknown {
             let index = index.unwrap_or_default();
