@@ -94,7 +94,8 @@ fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=from.len()).collect();
     for letter in to.chars() {
-        let mut diagonal = std::mem::replace(&mut row[0], row[0] + 1);
+        let mut diagonal = row[0];
+        row[0] += 1;
         for (i, other) in from.iter().enumerate() {
             let changed = diagonal + usize::from(*other != letter);
             diagonal = row[i + 1];
