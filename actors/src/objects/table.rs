@@ -196,3 +196,32 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
+    use remex_protocol::ids::{DeviceIndex, ObjectPrefix};
+
+    use super::*;
+
+    /// TFRT §3.2-8: whatever is deleted, and in whatever order, everything else is still found, and only that.
+    #[test]
+    fn deleting_an_object_hides_no_other() {
+        let id = |prefix, local| ObjectId { prefix: ObjectPrefix(prefix), local, device: DeviceIndex(0) };
+        let seed: u64 = rand::random();
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let ends = [0, 1, 3, 5, 7, 9, 67, 1 << 32, u64::MAX - 1, u64::MAX];
+        let mut ids: Vec<_> = ends.iter().flat_map(|&prefix| ends.map(|local| id(prefix, local))).collect();
+        ids.extend((0..1000).map(|_| id(rng.random_range(8..10), rng.random_range(100..u64::MAX / 2))));
+        let mut table = Table::new(rng.random());
+        ids.iter().for_each(|id| table.reserve(*id));
+        ids.iter().for_each(|id| drop(table.settle(*id, Ok(Value::Chain))));
+        ids.shuffle(&mut rng);
+        while let Some(gone) = ids.pop() {
+            assert_eq!(table.give_up(gone, DeleteMode::Delete), Ok(Vec::new()), "{gone}, seed {seed}");
+            assert!(matches!(table.find(gone), Found::Nothing), "{gone}, seed {seed}");
+            let hidden = ids.iter().find(|id| !matches!(table.find(**id), Found::Ready(_)));
+            assert_eq!((hidden, table.len()), (None, ids.len()), "after {gone}, seed {seed}");
+        }
+    }
+}

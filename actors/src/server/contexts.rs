@@ -172,6 +172,23 @@ mod tests {
         assert!(contexts.check_new(ContextId(1)).is_err() && contexts.check_new(ContextId(3)).is_ok());
     }
 
+    /// TFRT §3.2-9: whatever the clock does, a context is collected only when it has been silent for its time.
+    #[test]
+    fn a_clock_that_steps_back_collects_nothing() {
+        let start = crate::testing::instant();
+        let second = Duration::from_secs(1);
+        let mut contexts = Contexts::default();
+        for (n, used) in [(1, start), (2, start + 100 * second)] {
+            contexts.insert(ContextId(n), Some(SessionId(1)), ObjectPrefix(n), 10 * second, used);
+        }
+        assert_eq!(contexts.idle(start, |used| *used), []);
+        assert_eq!(contexts.idle(start + 10 * second, |used| *used), [ContextId(1)]);
+        assert!(contexts.remove(ContextId(1)).is_some() && contexts.remove(ContextId(1)).is_none());
+        assert!(contexts.get(ContextId(1)).is_err(), "an error, nothing that points to what is gone");
+        assert_eq!(contexts.idle(start + 109 * second, |used| *used), []);
+        assert_eq!(contexts.idle(start + 110 * second, |used| *used), [ContextId(2)]);
+    }
+
     #[test]
     fn a_prefix_that_another_session_holds_is_refused() {
         let mut contexts = Contexts::default();

@@ -39,10 +39,15 @@ async fn a_refused_keep_alive_is_felt_and_the_timer_ends_with_the_context() {
     assert!(fine.chain.try_get().is_none(), "what was sent before is the worker's to answer");
     context.close().await.unwrap();
     assert_eq!(asked.count("CloseContext"), 1, "its index on the link is free again");
+    refuses.set(false);
+    let other = fake::context(&cluster, |config| config.idle_timeout(Duration::from_secs(10))).await;
     let told = asked.count("KeepAlive");
+    cluster.advance(Duration::from_secs(6)).await;
+    assert_eq!(asked.count("KeepAlive"), told + 1, "of the new one alone");
+    other.close().await.unwrap();
     cluster.advance(Duration::from_secs(60)).await;
-    assert_eq!(asked.count("KeepAlive"), told, "nobody keeps a closed context alive");
-    drop(fine);
+    assert_eq!(asked.count("KeepAlive"), told + 1, "nobody keeps a closed context alive");
+    drop((fine, other));
     cluster.stop().await.unwrap();
 }
 

@@ -112,6 +112,10 @@ async fn a_context_that_is_over_is_not_used() {
             cluster.advance(Duration::from_millis(1_200)).await;
         }
         let mut calls = vec![runs];
+        if idle {
+            // The session does not know yet that the context was collected.
+            calls.push(raw.call(remote_execute(0, &[], &[object(4, HERE)]), &[]).await);
+        }
         calls.push(raw.call(CloseContextRequest { context: INDEX }, &[]).await);
         calls.push(raw.call(remote_execute(0, &[], &[object(2, HERE)]), &[]).await);
         calls.push(raw.call(KeepAliveRequest { context: INDEX }, &[]).await);

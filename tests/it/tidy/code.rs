@@ -88,6 +88,7 @@ pub(super) fn places<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = u
 /// A function that a test attribute marks.
 pub(super) struct Test {
     pub(super) line: usize,
+    pub(super) name: String,
     /// The first line of its doc comment.
     pub(super) doc: Option<String>,
 }
@@ -102,7 +103,9 @@ pub(super) fn tests(file: &File) -> Vec<Test> {
         .map(|at| {
             let first = (0..at).rev().take_while(|&above| heads(text[above])).last().unwrap_or(at);
             let doc = text[first..].iter().take_while(|line| heads(line)).find_map(|line| line.strip_prefix("///"));
-            Test { line: at + 1, doc: doc.map(|doc| doc.trim().into()) }
+            let named = code[at..].iter().find_map(|line| line.split_once("fn ")).map_or("", |(_, rest)| rest);
+            let name = named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned();
+            Test { line: at + 1, name, doc: doc.map(|doc| doc.trim().into()) }
         })
         .collect()
 }
@@ -165,12 +168,12 @@ fn a_word_is_not_found_inside_a_longer_one() {
 }
 
 #[test]
-fn tests_are_found_with_the_first_line_of_their_docs() {
+fn tests_are_found_with_their_names_and_the_first_line_of_their_docs() {
     let text = "/// I1: first.\n/// More.\n#[test]\nfn a() {}\n\n#[tokio::test(start_paused = true)]\n/// Second.\nasync \
                 fn b() {}\n#[actix::test]\nasync fn c() {}\nlet s = \"\n#[test]\n\";\n#[testing]\nfn d() {}\n";
     let found = tests(&File::new("a.rs", text));
-    let found: Vec<_> = found.iter().map(|test| (test.line, test.doc.as_deref())).collect();
-    assert_eq!(found, [(3, Some("I1: first.")), (6, Some("Second.")), (9, None)]);
+    let found: Vec<_> = found.iter().map(|test| (test.line, &*test.name, test.doc.as_deref())).collect();
+    assert_eq!(found, [(3, "a", Some("I1: first.")), (6, "b", Some("Second.")), (9, "c", None)]);
 }
 
 #[test]

@@ -83,6 +83,15 @@ fn purity(file: &File, faults: &mut Faults) {
     }
 }
 
+fn wall_clock(file: &File, faults: &mut Faults) {
+    for word in ["SystemTime", "UNIX_EPOCH"] {
+        for at in places(&file.code, word) {
+            let what = "the wall clock steps: measure with a monotonic Instant, or be given the time";
+            faults.add(&file.path, line_of(&file.code, at), what);
+        }
+    }
+}
+
 fn biased_select(file: &File, faults: &mut Faults) {
     for at in places(&file.code, "select!") {
         let body = file.code[at + "select!".len()..].trim_start().trim_start_matches(['{', '(', '[']).trim_start();
@@ -122,6 +131,19 @@ fn state_files_know_no_actors_and_no_clock() {
     check("actors/src/objects/actor.rs", "use tokio::time::Instant;", 0);
     check("src/cli/devices.rs", "use tokio::time::Instant;", 0);
     tree::check(purity);
+}
+
+/// TFRT §3.2-9: a wall clock that steps can collect nothing, because nothing looks at it.
+#[test]
+fn no_code_reads_the_wall_clock() {
+    let check = |path: &str, text: &str, count: usize| {
+        assert_eq!(tree::faults_of(wall_clock, path, text).len(), count, "{path}: {text}");
+    };
+    check("actors/src/server/actor.rs", "let now = SystemTime::now();", 1);
+    check("src/cli/serve.rs", "use std::time::{SystemTime, UNIX_EPOCH};", 2);
+    check("actors/src/server/actor.rs", "// Not SystemTime.\nlet now = Instant::now();", 0);
+    check("src/guide/wire.md", "SystemTime", 0);
+    tree::check(wall_clock);
 }
 
 #[test]

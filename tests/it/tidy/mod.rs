@@ -6,5 +6,6 @@
 mod code;
 mod layers;
 mod rooms;
+mod seed;
 mod testing;
 mod tree;

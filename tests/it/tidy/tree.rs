@@ -33,6 +33,10 @@ impl Faults {
         self.0.push(format!("{path}:{line}: {}", what.as_ref()));
     }
 
+    pub(super) fn list(self) -> Vec<String> {
+        self.0
+    }
+
     pub(super) fn assert_none(self) {
         assert!(self.0.is_empty(), "{} to mend:\n  {}\n", self.0.len(), self.0.join("\n  "));
     }
