@@ -16,7 +16,7 @@ use remex_actors::{
     observe::{Observed, Observers},
     ops::OpRegistry,
     programs::{Compiler, Compilers, Executable, NativePrograms},
-    server::{ExecutorRecipients, ObjectManagerFactory, ServerConfig, start},
+    server::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, ServerConfig, start},
 };
 use remex_protocol::{
     DeviceName, ErrorCode,
@@ -54,6 +54,7 @@ pub struct ServerBuilder {
     observers: Vec<Recipient<Observed>>,
     executor: Option<ExecutorRecipients>,
     object_manager: Option<ObjectManagerFactory>,
+    rendezvous: Option<RendezvousFactory>,
 }
 
 /// Where a server is made: `Server::builder()`.
@@ -78,6 +79,7 @@ impl Server {
             observers: Vec::new(),
             executor: None,
             object_manager: None,
+            rendezvous: None,
         }
     }
 }
@@ -190,6 +192,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Lets data that is sent by key meet its receivers at something else than the built-in rendezvous.
+    pub fn rendezvous(mut self, factory: RendezvousFactory) -> Self {
+        self.rendezvous = Some(factory);
+        self
+    }
+
     /// Starts it on the calling arbiter. Needs an actix `System`; see [`start_threaded`](Self::start_threaded) for
     /// programs without one.
     pub async fn start(self) -> Result<ServerHandle> {
@@ -206,8 +214,8 @@ impl ServerBuilder {
     /// Starts it on a thread of its own, with an actix `System` of its own: for programs that have none. The thread ends
     /// when the server is stopped.
     pub async fn start_threaded(self) -> Result<ServerHandle> {
-        if self.object_manager.is_some() {
-            let message = "an own object manager lives on one arbiter: use start()";
+        if self.object_manager.is_some() || self.rendezvous.is_some() {
+            let message = "an own object manager, or rendezvous, lives on one arbiter: use start()";
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
         let (say, hear) = tokio::sync::oneshot::channel();
@@ -234,9 +242,9 @@ impl ServerBuilder {
     }
 
     fn config(self) -> Result<ServerConfig> {
-        let object_manager = self.object_manager.clone();
+        let (object_manager, rendezvous) = (self.object_manager.clone(), self.rendezvous.clone());
         let (_, config) = Plan::of(self)?.config();
-        Ok(ServerConfig { custom_object_manager: object_manager, ..config })
+        Ok(ServerConfig { custom_object_manager: object_manager, custom_rendezvous: rendezvous, ..config })
     }
 }
 
@@ -304,6 +312,7 @@ impl Plan {
             observers: self.observers,
             custom_executor: self.custom_executor,
             custom_object_manager: None,
+            custom_rendezvous: None,
         };
         (self.who, config)
     }

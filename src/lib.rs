@@ -88,6 +88,7 @@ pub use handle::{ContextHandle, ServerHandle};
 pub use remex_actors as actors;
 pub use remex_actors::{
     Error, Result,
+    collectives::Group,
     context::{
         CallContext, CancelHandle, DistributedContext, ObjectInput, RegisterFunction, Registering, RemoteExecute,
         RemoteExecuteOp, TaskContext,
@@ -102,13 +103,15 @@ pub use remex_actors::{
         AsyncCall, Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native,
         native_actor, native_async, native_program,
     },
+    rendezvous::{Datum, Receiving},
     server::{ContextConfig, ContextMode, Discovered, ServerStats},
 };
 pub use remex_protocol as protocol;
 pub use remex_protocol::{
     DeviceName, ErrorCode,
     attrs::{Attr, Attrs},
-    cluster::{Address, ClusterConfig, TaskName},
+    cluster::{Address, ClusterConfig, CollectiveGroup, TaskName},
+    collective::Reduction,
     handshake::Credits,
     signature::{Arg, Dim, Signature},
     tensor::{self, DType, Shape, Tensor, TensorMetadata},

@@ -2,6 +2,7 @@
 
 pub use crate::{
     Address, AsyncCall, Chain, ClusterConfig, ContextConfig, ContextHandle, DType, DeviceName, Error, ErrorCode,
-    Execution, Invoke, ObjectRef, ProgramError, ProgramHandle, RegisterFunction, RemoteChain, RemoteExecute, RemoteExecuteOp, Server,
-    ServerHandle, TaskContext, Tensor, TensorHandle, TensorMetadata, native, native_actor, native_async,
+    Execution, Invoke, ObjectRef, ProgramError, ProgramHandle, RegisterFunction, RemoteChain, RemoteExecute,
+    RemoteExecuteOp, Server, ServerHandle, TaskContext, Tensor, TensorHandle, TensorMetadata, native, native_actor,
+    native_async,
 };

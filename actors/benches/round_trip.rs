@@ -108,6 +108,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
         observers: Observers::default(),
         custom_executor: None,
         custom_object_manager: None,
+        custom_rendezvous: None,
     }
 }
 

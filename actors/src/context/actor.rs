@@ -5,11 +5,11 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture,
 };
-use remex_protocol::{Call, ErrorCode, Reply, cluster::Address};
+use remex_protocol::{Call, ErrorCode, RemoteError, Reply, cluster::Address, ids::TaskIndex};
 use tokio::time::Instant;
 
 use super::{
-    CloseContext, ContextShared, Drain, Refuse, RemoteExecute, RemoteExecuteOp, fetching, outgoing,
+    CloseContext, ContextShared, DataRecipients, Drain, Refuse, RemoteExecute, RemoteExecuteOp, fetching, outgoing,
     parked::Parked,
     reach::{Joins, Reach},
     serving::{Served, Serving},
@@ -17,11 +17,13 @@ use super::{
 use crate::{
     Error, Result,
     client::LinkEvent,
+    collectives::{self, ChunkArrived, SendChunk, TaskLost},
     envelope::{ask, post},
     executor::{Compile, Compiled},
     handles::Execution,
     objects::{Bound, Close, Fetched, Foreseen, Resolve, SessionEnded, Wanted},
     programs::{Compilers, registry::ToCompile},
+    rendezvous::{self, DataArrived},
     server::{Directory, Trust},
     session::{Answers, Calls, Incoming},
 };
@@ -37,6 +39,7 @@ pub struct DistributedContext {
     compile: Recipient<Compile>,
     compilers: Compilers,
     /// When the context was last used, for the server that collects idle ones.
+    data: DataRecipients,
     used: Rc<Cell<Instant>>,
     /// Set when the task drains.
     refusing: Option<Error>,
@@ -71,14 +74,16 @@ pub(crate) struct Parts {
     pub(crate) objects: Objects,
     pub(crate) compile: Recipient<Compile>,
     pub(crate) compilers: Compilers,
+    pub(crate) data: DataRecipients,
     pub(crate) used: Rc<Cell<Instant>>,
 }
 
 impl DistributedContext {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { shared, serving, directory, trust, objects, compile, compilers, used } = parts;
+        let Parts { shared, serving, directory, trust, objects, compile, compilers, data, used } = parts;
         let joins = Joins::new(serving.own(), directory, trust);
-        Self { shared, serving, joins, parked: Parked::default(), objects, compile, compilers, used, refusing: None }
+        let (parked, refusing) = (Parked::default(), None);
+        Self { shared, serving, joins, parked, objects, compile, compilers, data, used, refusing }
     }
 
     fn start_compilation(&mut self, ToCompile { compilation, format, source }: ToCompile, ctx: &mut Context<Self>) {
@@ -96,7 +101,11 @@ impl DistributedContext {
         calls.calls.retain(|incoming| match incoming {
             Incoming::Call {
                 call,
-                body: body @ (Call::RemoteExecute(_) | Call::RemoteExecuteOp(_) | Call::RegisterFunction(_) | Call::PutObject(_)),
+                body:
+                    body @ (Call::RemoteExecute(_)
+                    | Call::RemoteExecuteOp(_)
+                    | Call::RegisterFunction(_)
+                    | Call::PutObject(_)),
                 ..
             } => {
                 frames.push(self.serving.frame(*call, body.kind(), Err(error.clone())));
@@ -108,12 +117,21 @@ impl DistributedContext {
     }
 
     fn lost(&mut self, address: &Address, error: &Error) {
-        for peer in &self.shared.peers {
+        for (i, peer) in self.shared.peers.iter().enumerate() {
             if let Some(link) = peer.link.as_ref().filter(|link| link.receiver.address == *address) {
                 let _ = link.lost.set(error.clone());
+                self.lost_task(TaskIndex(i as u16), error.clone());
             }
         }
-        self.joins.lost(address, error);
+        for task in self.joins.lost(address, error) {
+            self.lost_task(task, error.clone());
+        }
+    }
+
+    /// Collectives that a task takes part in do not wait for it any more.
+    fn lost_task(&self, task: TaskIndex, error: Error) {
+        let error = error.map(|error| error.on_task(self.shared.task_name(task)));
+        post(&self.data.collectives.lost, TaskLost { task, error });
     }
 }
 
@@ -175,7 +193,13 @@ impl Handler<Calls> for DistributedContext {
         self.used.set(Instant::from_std(calls.at));
         self.refuse(&mut calls);
         let (session, answers) = (calls.session, calls.answers.clone());
-        let Served { steps, answers: frames, compile, bound } = self.serving.serve(calls);
+        let Served { steps, answers: frames, compile, values, chunks, bound } = self.serving.serve(calls);
+        if !values.is_empty() {
+            post(&self.data.rendezvous.arrived, DataArrived(values));
+        }
+        if !chunks.is_empty() {
+            post(&self.data.collectives.arrived, ChunkArrived(chunks));
+        }
         if !steps.is_empty() {
             post(&self.objects.resolve, Resolve { session, answers: answers.clone(), steps });
         }
@@ -210,9 +234,13 @@ impl Handler<Compiled> for DistributedContext {
 impl Handler<SessionEnded> for DistributedContext {
     type Result = ();
 
-    fn handle(&mut self, SessionEnded(session): SessionEnded, _: &mut Context<Self>) {
-        self.serving.end_session(session);
-        post(&self.objects.ended, SessionEnded(session));
+    fn handle(&mut self, ended: SessionEnded, _: &mut Context<Self>) {
+        let from = self.serving.end_session(ended.session);
+        if let (Some(task), true) = (from, ended.lost) {
+            let error = RemoteError::new(ErrorCode::RpcUnavailable, "the link to the task was lost");
+            self.lost_task(task, error.into());
+        }
+        post(&self.objects.ended, ended);
     }
 }
 
@@ -259,6 +287,15 @@ impl Handler<LinkEvent> for DistributedContext {
     }
 }
 
+impl Handler<SendChunk> for DistributedContext {
+    type Result = ResponseFuture<Result<()>>;
+
+    fn handle(&mut self, chunk: SendChunk, _: &mut Context<Self>) -> Self::Result {
+        // Polled in this order, and admission is first come, first served: chunks for a task keep theirs.
+        Box::pin(self.shared.clone().send_chunk(chunk))
+    }
+}
+
 impl Handler<Refuse> for DistributedContext {
     type Result = ();
 
@@ -272,8 +309,13 @@ impl Handler<CloseContext> for DistributedContext {
 
     fn handle(&mut self, CloseContext(error): CloseContext, ctx: &mut Context<Self>) -> Self::Result {
         ctx.stop();
-        let close = self.objects.close.clone();
-        Box::pin(async move { ask(&close, Close(error)).await })
+        let (close, data) = (self.objects.close.clone(), self.data.clone());
+        Box::pin(async move {
+            // Those who wait for data have their answer before the objects go. An actor that is gone has given it.
+            let _ = ask(&data.rendezvous.close, rendezvous::Close(error.clone())).await;
+            let _ = ask(&data.collectives.close, collectives::Close(error.clone())).await;
+            ask(&close, Close(error)).await
+        })
     }
 }
 

@@ -15,6 +15,7 @@
 mod actor;
 mod call_context;
 mod chains;
+mod data;
 mod draft;
 mod fetching;
 mod in_flight;
@@ -37,6 +38,7 @@ mod transfers;
 pub(crate) use actor::Parts;
 pub use actor::{DistributedContext, Objects};
 pub use call_context::{CallContext, CancelHandle};
+pub use data::DataRecipients;
 pub(crate) use in_flight::Counted;
 pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};

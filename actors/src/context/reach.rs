@@ -176,11 +176,14 @@ impl Joins {
         self.directory.receiver(Some(&peer.name), address)
     }
 
-    /// A link is gone, and with it what was said on it: the next use joins again.
-    pub(super) fn lost(&mut self, address: &Address, error: &Error) {
-        for joined in self.tasks.values().filter(|joined| joined.receiver.address == *address) {
+    /// A link is gone, and with it what was said on it: the next use joins again. Gives the tasks at its other end.
+    pub(super) fn lost(&mut self, address: &Address, error: &Error) -> Vec<TaskIndex> {
+        let mut lost = Vec::new();
+        for (task, joined) in self.tasks.iter().filter(|(_, joined)| joined.receiver.address == *address) {
             let _ = joined.link.lost.set(error.clone());
+            lost.push(*task);
         }
+        lost
     }
 
     /// The context is over on this task: it leaves where it was only joined.

@@ -16,13 +16,16 @@ use remex_protocol::{
 };
 
 use crate::{
-    Error, Result, deadline,
+    Error, Result,
+    collectives::ArrivedChunk,
+    deadline,
     objects::Step,
     ops::OpRegistry,
     programs::{
         Executable, Golden, Source,
         registry::{Registered, Registration, Registry, ToCompile},
     },
+    rendezvous::Arrival,
     session::{Answers, Calls, Incoming, SessionId},
 };
 
@@ -35,8 +38,30 @@ pub(crate) struct Served {
     pub(crate) answers: Vec<Frame>,
     /// For the executor.
     pub(crate) compile: Vec<ToCompile>,
+    /// For the rendezvous.
+    pub(crate) values: Vec<Arrival>,
+    /// For the collectives.
+    pub(crate) chunks: Vec<ArrivedChunk>,
     /// For the object manager: compilations that calls wait for, and how they ended.
     pub(crate) bound: Vec<(u64, Result<Arc<Executable>>)>,
+}
+
+/// Where a batch of calls comes from.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) session: SessionId,
+    /// The task at the other end, if it is one of the context.
+    pub(super) from: Option<TaskIndex>,
+    pub(super) at: Instant,
+    pub(super) answers: Recipient<Answers>,
+}
+
+/// A call whose bytes are on their way.
+#[derive(Debug)]
+pub(super) enum Announced {
+    Register(Box<RegisterFunctionRequest>),
+    /// And when it came.
+    Data(Box<SendDataRequest>, Instant),
 }
 
 /// The serving side of a context.
@@ -50,10 +75,9 @@ pub(crate) struct Serving {
     tasks: usize,
     pub(crate) registry: Registry,
     pub(super) ops: Arc<OpRegistry>,
-    /// Who is answered, by session.
-    answers: BTreeMap<SessionId, Recipient<Answers>>,
-    /// Registrations whose bytes are on their way.
-    announced: BTreeMap<(SessionId, CallId), Box<RegisterFunctionRequest>>,
+    /// Who is answered, by session, and which task that is.
+    sessions: BTreeMap<SessionId, (Recipient<Answers>, Option<TaskIndex>)>,
+    announced: BTreeMap<(SessionId, CallId), Announced>,
 }
 
 impl Serving {
@@ -76,7 +100,7 @@ impl Serving {
             tasks,
             registry: Registry::default(),
             ops,
-            answers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             announced: BTreeMap::new(),
         }
     }
@@ -88,16 +112,21 @@ impl Serving {
 
     /// Looks at a batch, in order.
     pub(crate) fn serve(&mut self, mut batch: Calls) -> Served {
-        let (session, at, calls) = (batch.session, batch.at, std::mem::take(&mut batch.calls));
-        self.answers.entry(session).or_insert_with(|| batch.answers.clone());
+        let calls = std::mem::take(&mut batch.calls);
+        let Calls { session, from, at, .. } = batch;
+        let batch = Batch { session, from, at, answers: batch.answers.clone() };
+        self.sessions.entry(session).or_insert_with(|| (batch.answers.clone(), from));
         let mut served = Served::default();
         served.steps.reserve(calls.len());
         for incoming in calls {
             match incoming {
-                Incoming::Call { call, body, payload } => self.call(session, at, call, body, payload, &mut served),
+                Incoming::Call { call, body, payload } => self.call(&batch, call, body, payload, &mut served),
                 Incoming::Cancel { call } => served.steps.push(Step::Cancel { call }),
                 Incoming::Payload { call, data } => match self.announced.remove(&(session, call)) {
-                    Some(request) => self.register(session, call, *request, data, &mut served),
+                    Some(Announced::Register(request)) => self.register(session, call, *request, data, &mut served),
+                    Some(Announced::Data(request, at)) => {
+                        self.data_arrived(&batch, at, call, *request, data, &mut served);
+                    }
                     None => served.steps.push(Step::Payload { call, data }),
                 },
             }
@@ -107,31 +136,28 @@ impl Serving {
 
     /// Who is answered for a session that has not ended.
     pub(crate) fn answers_of(&self, session: SessionId) -> Option<Recipient<Answers>> {
-        self.answers.get(&session).cloned()
+        self.sessions.get(&session).map(|(answers, _)| answers.clone())
     }
 
-    pub(crate) fn end_session(&mut self, session: SessionId) {
-        self.answers.remove(&session);
+    /// A session is over; says which task was at its other end.
+    pub(crate) fn end_session(&mut self, session: SessionId) -> Option<TaskIndex> {
         self.registry.end_session(session);
         self.announced.retain(|(of, _), _| *of != session);
+        self.sessions.remove(&session)?.1
     }
 
-    fn call(
-        &mut self,
-        session: SessionId,
-        at: Instant,
-        call: CallId,
-        body: Call,
-        payload: Payload,
-        served: &mut Served,
-    ) {
-        let kind = body.kind();
+    pub(super) fn announce(&mut self, session: SessionId, call: CallId, announced: Announced) {
+        self.announced.insert((session, call), announced);
+    }
+
+    fn call(&mut self, batch: &Batch, call: CallId, body: Call, payload: Payload, served: &mut Served) {
+        let (kind, session, at) = (body.kind(), batch.session, batch.at);
         match body {
             Call::RemoteExecute(request) => self.execute(session, at, call, *request, served),
             Call::RegisterFunction(request) => match payload {
                 Payload::Announced(_) => {
                     self.registry.announce(session, request.program, &request.name);
-                    self.announced.insert((session, call), request);
+                    self.announce(session, call, Announced::Register(request));
                 }
                 Payload::None | Payload::Whole(_) => {
                     self.register(session, call, *request, payload.into_bytes(), served);
@@ -172,10 +198,7 @@ impl Serving {
                     Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
                 }
             }
-            Call::SendData(_) => {
-                let error = Error::new(ErrorCode::Unimplemented, "this context takes no data yet");
-                served.answers.push(self.frame(call, kind, Err(error)));
-            }
+            Call::SendData(request) => self.data(batch, call, request, payload, served),
             Call::GetDevices(_)
             | Call::CreateContext(_)
             | Call::CloseContext(_)

@@ -15,7 +15,9 @@ use remex_protocol::{
     ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
 };
 
-use super::{Link, Peer, chains::RemoteChainManager, in_flight::InFlight, ingress::Ingress, reach::Reaching};
+use super::{
+    Link, Peer, chains::RemoteChainManager, data::DataWays, in_flight::InFlight, ingress::Ingress, reach::Reaching,
+};
 use crate::{
     Error, Result,
     handles::{ObjectRef, ProgramHandle, RemoteChain},
@@ -44,6 +46,7 @@ pub struct ContextShared {
     pub(crate) ingress: Ingress,
     pub(crate) chains: RemoteChainManager,
     pub(super) reaching: Reaching,
+    pub(crate) data: DataWays,
     pub(crate) in_flight: Arc<InFlight>,
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
@@ -87,6 +90,7 @@ impl ContextShared {
             ingress: Ingress::default(),
             chains,
             reaching: Reaching::default(),
+            data: DataWays::default(),
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),

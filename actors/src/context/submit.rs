@@ -35,7 +35,9 @@ impl ContextShared {
         let deadline = deadline::after(begin, execute.deadline.unwrap_or(self.default_deadline));
         let admission = match edge.try_admit(0) {
             Ok(admission) => admission,
-            Err(_) => tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, plan.receiver))?,
+            Err(_) => {
+                tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, plan.receiver))?
+            }
         };
         self.send(execute, plan, deadline, admission)
     }

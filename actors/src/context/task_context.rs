@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use remex_protocol::{
     DeviceName, ErrorCode,
     calls::DeleteFailure,
@@ -17,7 +18,9 @@ use tokio::time::Instant;
 use super::{CallContext, ContextShared, RegisterFunction, Registering, RemoteExecute, RemoteExecuteOp};
 use crate::{
     Error, Result,
+    collectives::Group,
     handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler},
+    rendezvous::Receiving,
 };
 
 /// A context, seen from one of its tasks. Any task can be called that has an address; where the context is not known to
@@ -236,6 +239,39 @@ impl TaskContext {
     /// The same, by the deadline of `call`, as often as it allows, until it is cancelled.
     pub async fn fetch_with(&self, object: &ObjectRef, call: &CallContext) -> Result<Tensor> {
         self.shared.fetch_with(object, &call.within(self.limit())).await
+    }
+
+    /// Hands buffers to whoever waits, or will wait, for `key` on a task, with a few words beside them (1 KiB at most). Done
+    /// when they are in that task's hands; unclaimed they are thrown away at the deadline. A key names one exchange:
+    /// `AlreadyExists` if a value is there, or was claimed and its time is not over.
+    pub async fn send_data(&self, to: &str, key: &str, header: &[u8], buffers: Vec<Bytes>) -> Result<()> {
+        self.shared.send_data(&parse(to)?, key, header, buffers, self.limit()).await
+    }
+
+    /// Waits for what is sent to this task by `key`, within the context's deadline. The receive is under way at once;
+    /// dropping it cancels it.
+    pub fn receive_data(&self, key: &str) -> Result<Receiving> {
+        self.shared.receive_data(key, self.limit())
+    }
+
+    /// The same within `deadline` from now.
+    pub fn receive_data_within(&self, key: &str, deadline: Duration) -> Result<Receiving> {
+        self.shared.receive_data(key, Some(deadline))
+    }
+
+    /// Sends a tensor to a task by `key`, with checksums.
+    pub async fn send_tensor(&self, to: &str, key: &str, tensor: &Tensor) -> Result<()> {
+        self.shared.send_tensor(&parse(to)?, key, tensor, self.limit()).await
+    }
+
+    /// Waits for a tensor that is sent to this task by `key`.
+    pub async fn receive_tensor(&self, key: &str) -> Result<Tensor> {
+        self.shared.receive_tensor(key, self.limit()).await
+    }
+
+    /// A group of the context, to do collectives with. This task must be one of it.
+    pub fn collective(&self, group: &str) -> Result<Group> {
+        self.shared.collective(group, self.limit())
     }
 
     /// Deletes objects, whoever still refers to them: calls that wait for them fail with `Cancelled`. Gives those that

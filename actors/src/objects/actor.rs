@@ -159,7 +159,7 @@ impl Handler<Foreseen> for ObjectManager {
 impl Handler<SessionEnded> for ObjectManager {
     type Result = ();
 
-    fn handle(&mut self, SessionEnded(session): SessionEnded, ctx: &mut Context<Self>) {
+    fn handle(&mut self, SessionEnded { session, .. }: SessionEnded, ctx: &mut Context<Self>) {
         self.state.end_session(session);
         // Who has only left the context still listens; who is gone does not.
         self.carry_out(ctx);

@@ -170,7 +170,12 @@ pub struct Foreseen {
 /// A session is over, or has left the context: its calls are given up.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct SessionEnded(pub SessionId);
+pub struct SessionEnded {
+    /// Which.
+    pub session: SessionId,
+    /// Whether its link was lost; else the other end left the context.
+    pub lost: bool,
+}
 
 /// The context is closed: everything fails with this, and the manager stops.
 #[derive(Debug, Message)]

@@ -12,14 +12,14 @@ use remex_protocol::{
     calls::{
         CloseContextReply, ContextMode, CreateContextReply, CreateContextRequest, GetDevicesReply, KeepAliveReply,
     },
-    cluster::Address,
+    cluster::{Address, TaskName},
     ids::{ContextId, ObjectPrefix, TaskIndex},
 };
 use tokio::time::Instant;
 
 use super::{
     CloseEverywhere, ContextConfig, CreateContext, Created, Directory, Discover, Discovered, ExecutorRecipients,
-    Inspect, ObjectManagerFactory, ServerStats, Stop, bring_up,
+    Inspect, ObjectManagerFactory, RendezvousFactory, ServerStats, Stop, bring_up,
     contexts::{Contexts, check_tables},
     directory::Trust,
     live::Live,
@@ -52,6 +52,7 @@ pub struct Server {
     pub(super) ops: Arc<OpRegistry>,
     pub(super) executor: ExecutorRecipients,
     pub(super) object_manager: ObjectManagerFactory,
+    pub(super) rendezvous: RendezvousFactory,
     pub(super) contexts: Contexts<Live>,
     pub(super) sessions: BTreeMap<SessionId, Recipient<Shut>>,
     pub(super) gathering: Gathering,
@@ -65,7 +66,13 @@ pub(super) struct Accepted(pub(super) SessionId, pub(super) Recipient<Shut>);
 
 impl Server {
     /// A context that another task makes here.
-    fn create(&mut self, session: SessionId, is_local: bool, request: CreateContextRequest) -> Result<Opened> {
+    fn create(
+        &mut self,
+        session: SessionId,
+        peer: &TaskName,
+        is_local: bool,
+        request: CreateContextRequest,
+    ) -> Result<Opened> {
         let id = request.context;
         self.contexts.check_new(id)?;
         let (own, _) = check_tables(&request, &self.who.task, &self.devices)?;
@@ -76,7 +83,7 @@ impl Server {
         let chain = ObjectPrefix(rand::rng().random());
         let trust = if is_local { Trust::Local } else { Trust::Allowed };
         let context = self.start_context(Arc::new(shared), own, chain, trust)?;
-        let opened = context.open(id, true);
+        let opened = context.open(id, true, peer);
         let idle = Duration::from_millis(request.idle_timeout_ms);
         self.contexts.insert(id, Some(session), request.prefix, idle, context);
         Ok(opened)
@@ -104,8 +111,11 @@ impl Server {
                         let message = format!("context {id} is being made by several tasks: take another number");
                         return Err(Error::new(ErrorCode::DistributedContextAlreadyExists, message));
                     }
-                    ContextMode::Create => self.create(control.session, control.is_local, request)?,
-                    ContextMode::Join => self.contexts.join(id, control.session, request.prefix)?.open(id, false),
+                    ContextMode::Create => self.create(control.session, &control.peer, control.is_local, request)?,
+                    ContextMode::Join => {
+                        let joined = self.contexts.join(id, control.session, request.prefix)?;
+                        joined.open(id, false, &control.peer)
+                    }
                 };
                 let ready_chain = self.contexts.get(id)?.parts.ready_chain;
                 let reply = CreateContextReply { incarnation: self.who.incarnation, ready_chain };

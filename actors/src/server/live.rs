@@ -6,6 +6,7 @@ use actix::{Actor, Addr, AsyncContext, Recipient};
 use rand::Rng;
 use remex_protocol::{
     ErrorCode,
+    cluster::TaskName,
     ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
 };
 use tokio::time::Instant;
@@ -13,9 +14,11 @@ use tokio::time::Instant;
 use super::{Server, directory::Trust};
 use crate::{
     Error, Result,
-    context::{self, ContextShared, DistributedContext, Parts, Serving},
+    collectives::{CollectiveLimits, Collectives},
+    context::{self, ContextShared, DataRecipients, DistributedContext, Parts, Serving},
     executor::{Abort, Compile, Run},
     objects::{Neighbours, ObjectManager},
+    rendezvous::{Rendezvous, RendezvousLimits, RendezvousRecipients},
     session::Opened,
 };
 
@@ -33,6 +36,9 @@ pub struct ExecutorRecipients {
 /// Makes the object manager of a context. Given: the context, the chain that is to be ready, and whom it works with.
 pub type ObjectManagerFactory = Rc<dyn Fn(ContextId, ObjectId, Neighbours) -> context::Objects>;
 
+/// Makes the rendezvous of a context on a task.
+pub type RendezvousFactory = Rc<dyn Fn(ContextId, &TaskName) -> RendezvousRecipients>;
+
 /// What a server holds of a context.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -44,7 +50,7 @@ pub(super) struct Live {
 }
 
 impl Server {
-    /// Starts the two actors of a context. `chain` is the prefix of the chain that is ready from the beginning.
+    /// Starts the actors of a context. `chain` is the prefix of the chain that is ready from the beginning.
     pub(super) fn start_context(
         &self,
         shared: Arc<ContextShared>,
@@ -59,11 +65,17 @@ impl Server {
         let executor = self.executor.clone();
         let (directory, compilers, made) = (self.directory.clone(), self.compilers.clone(), shared.clone());
         let (factory, counter) = (self.object_manager.clone(), used.clone());
+        let rendezvous = (self.rendezvous)(shared.id, &self.who.task);
+        let tasks: Vec<_> = shared.tasks().map(|task| task.name.clone()).collect();
         let mut objects = None;
         let addr = DistributedContext::create(|ctx| {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
             let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context: Some(made.clone()) });
             objects = Some(manager.clone());
+            let send = ctx.address().recipient();
+            let collectives = Collectives::new(own, &tasks, made.groups(), send, CollectiveLimits::default()).start();
+            let data = DataRecipients { rendezvous, collectives: Collectives::recipients(&collectives) };
+            made.data.attach(data.clone());
             let compile = executor.compile;
             let used = counter;
             DistributedContext::new(Parts {
@@ -74,6 +86,7 @@ impl Server {
                 objects: manager,
                 compile,
                 compilers,
+                data,
                 used,
             })
         });
@@ -83,8 +96,11 @@ impl Server {
 }
 
 impl Live {
-    pub(super) fn open(&self, id: ContextId, is_creator: bool) -> Opened {
-        Opened { id, calls: self.addr.clone().recipient(), ended: self.addr.clone().recipient(), is_creator }
+    /// The context for a session of task `peer`.
+    pub(super) fn open(&self, id: ContextId, is_creator: bool, peer: &TaskName) -> Opened {
+        let (calls, ended) = (self.addr.clone().recipient(), self.addr.clone().recipient());
+        let peer = self.shared.task_index(peer).ok();
+        Opened { id, calls, ended, peer, is_creator }
     }
 }
 
@@ -102,5 +118,13 @@ pub(super) fn default_object_manager(task: String) -> ObjectManagerFactory {
             close: addr.clone().recipient(),
             inspect: addr.recipient(),
         }
+    })
+}
+
+/// The rendezvous that is taken unless the application gives another.
+pub(super) fn default_rendezvous() -> RendezvousFactory {
+    Rc::new(|_, task| {
+        let addr = Rendezvous::new(&task.to_string(), RendezvousLimits::default()).start();
+        Rendezvous::recipients(&addr)
     })
 }

@@ -25,7 +25,7 @@ pub use actor::Server;
 pub use contexts::MAX_CONTEXTS;
 pub use directory::Directory;
 pub(crate) use directory::{Trust, own_address};
-pub use live::{ExecutorRecipients, ObjectManagerFactory};
+pub use live::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory};
 pub use messages::{
     CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Inspect, ServerStats,
     Stop,

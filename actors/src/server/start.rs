@@ -15,8 +15,11 @@ use remex_protocol::{DeviceName, cluster::Address, handshake::Credits};
 use tokio::task::JoinHandle;
 
 use super::{
-    Directory, ExecutorRecipients, ObjectManagerFactory, Server, actor::Accepted, contexts::Contexts,
-    live::default_object_manager, multi::Gathering,
+    Directory, ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, Server,
+    actor::Accepted,
+    contexts::Contexts,
+    live::{default_object_manager, default_rendezvous},
+    multi::Gathering,
 };
 use crate::{
     Result,
@@ -56,6 +59,8 @@ pub struct ServerConfig {
     pub custom_executor: Option<ExecutorRecipients>,
     /// Makes object managers instead of the built-in ones.
     pub custom_object_manager: Option<ObjectManagerFactory>,
+    /// Makes rendezvous instead of the built-in ones.
+    pub custom_rendezvous: Option<RendezvousFactory>,
 }
 
 /// A server that runs.
@@ -109,6 +114,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         ops: config.ops,
         executor,
         object_manager,
+        rendezvous: config.custom_rendezvous.unwrap_or_else(default_rendezvous),
         contexts: Contexts::default(),
         sessions: BTreeMap::new(),
         gathering: Gathering::default(),

@@ -126,7 +126,7 @@ impl Session {
         match self.contexts.get(&index) {
             Some(context) => {
                 let answers = ctx.address().recipient();
-                post(&context.calls, Calls { session: self.id, answers, at, calls });
+                post(&context.calls, Calls { session: self.id, from: context.peer, answers, at, calls });
             }
             None => {
                 for incoming in calls {
@@ -165,7 +165,7 @@ impl Session {
         for context in self.contexts.values() {
             let (at, answers) = (Instant::now().into_std(), ctx.address().recipient());
             let calls = vec![Incoming::Cancel { call }];
-            post(&context.calls, Calls { session: self.id, answers, at, calls });
+            post(&context.calls, Calls { session: self.id, from: context.peer, answers, at, calls });
         }
         self.push(Frame::new(cancel, Body::Completed(Reply::Cancel(CancelReply {}))));
     }
@@ -187,7 +187,7 @@ impl Session {
 
     fn end(&mut self, ctx: &mut Context<Self>) {
         for context in std::mem::take(&mut self.contexts).into_values() {
-            post(&context.ended, SessionEnded(self.id));
+            post(&context.ended, SessionEnded { session: self.id, lost: true });
         }
         post(&self.server.ended, Ended { session: self.id });
         if let Some(link) = self.link.take() {
@@ -247,7 +247,7 @@ impl Handler<Controlled> for Session {
             }
             Change::Closed(index) => {
                 if let Some(context) = self.contexts.remove(&index) {
-                    post(&context.ended, SessionEnded(self.id));
+                    post(&context.ended, SessionEnded { session: self.id, lost: false });
                 }
             }
         }

@@ -8,7 +8,7 @@ use remex_protocol::{
     Body, Call, Effect, ErrorCode, Frame, Payload, RemoteError,
     calls::SendReadyChainsRequest,
     cluster::TaskName,
-    ids::{CallId, ContextIndex},
+    ids::{CallId, ContextIndex, TaskIndex},
 };
 
 use crate::envelope::post;
@@ -38,6 +38,8 @@ pub struct Answers(pub Vec<Frame>);
 pub struct Calls {
     /// The session.
     pub session: SessionId,
+    /// The task at the other end, if it is one of the context.
+    pub from: Option<TaskIndex>,
     /// Who is answered.
     pub answers: Recipient<Answers>,
     /// When the calls came.
@@ -159,6 +161,8 @@ pub struct Opened {
     pub calls: Recipient<Calls>,
     /// Is told when the session is over.
     pub ended: Recipient<crate::objects::SessionEnded>,
+    /// The session's task, if it is one of the context.
+    pub peer: Option<TaskIndex>,
     /// Whether the session made it: then it lives no longer than the session.
     pub is_creator: bool,
 }
