@@ -116,6 +116,16 @@ pub(crate) fn dims<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Ok(Option::<Dims>::deserialize(deserializer)?.map(|dims| dims.0))
 }
 
+/// Inputs or outputs, or none.
+pub(crate) fn args_or_nil<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent, bound = "T: Deserialize<'de>")]
+    struct Args<T>(#[serde(deserialize_with = "args")] Vec<T>);
+    Ok(Option::<Args<T>>::deserialize(deserializer)?.map(|args| args.0))
+}
+
 /// A name.
 pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     checked_name(String::deserialize(deserializer)?)

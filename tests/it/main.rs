@@ -6,6 +6,8 @@ mod bring_up;
 mod calls;
 #[cfg(feature = "cli")]
 mod cli;
+mod collectives;
+mod data;
 mod expiry;
 mod extend;
 mod faults;

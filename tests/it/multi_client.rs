@@ -64,7 +64,7 @@ async fn members_may_come_at_different_times() {
     close(cluster, contexts.into_iter().map(Result::unwrap).collect()).await;
 }
 
-/// A lead that never comes, or that is dead, is an error by deadline, which names it; nothing is left behind.
+/// TFRT §3.4-3: a lead that never comes, or that is dead, is an error by deadline, which names it; nothing is left behind.
 #[actix::test]
 async fn a_lead_that_does_not_come_is_an_error_by_deadline() {
     let cluster = cluster(3).await;
@@ -82,7 +82,7 @@ async fn a_lead_that_does_not_come_is_an_error_by_deadline() {
     close(cluster, contexts.into_iter().map(Result::unwrap).collect()).await;
 }
 
-/// A lead that dies while members wait.
+/// TFRT §3.4-3: a lead that dies while members wait does not leave them waiting.
 #[actix::test]
 async fn a_lead_that_dies_is_an_error_by_deadline() {
     let cluster = cluster(3).await;
@@ -126,7 +126,7 @@ async fn two_leads_end_with_errors() {
     cluster.stop().await.unwrap();
 }
 
-/// Configurations that differ are an error for all, at once, that says in what.
+/// TFRT §3.4-3: configurations that differ are an error for all, at once, that says in what.
 #[actix::test]
 async fn configurations_that_differ_are_explained() {
     let cluster = cluster(3).await;

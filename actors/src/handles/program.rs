@@ -97,12 +97,11 @@ impl ProgramHandle {
 
     /// The registration was answered.
     pub(crate) fn registered(&self, reply: RegisterFunctionReply) {
-        let known = reply.signature.is_some() || !reply.output_devices.is_empty();
         if let Some(signature) = reply.signature {
             let _ = self.0.signature.set(signature);
         }
-        if known {
-            self.set_outputs(reply.output_devices);
+        if let Some(devices) = reply.output_devices {
+            self.set_outputs(devices);
         }
     }
 }

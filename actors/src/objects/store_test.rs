@@ -73,6 +73,18 @@ fn a_run_waits_for_its_chains_and_makes_one() {
     assert_eq!(rig.error(5).message, "boom");
 }
 
+/// TFRT §3.2-11: a call whose chain and inputs fail, at once or later, is answered once, with the first cause.
+#[test]
+fn a_run_whose_chain_and_input_fail_is_answered_once() {
+    let mut rig = Rig::new();
+    rig.run(1, &[], &[10]).run(2, &[], &[11]);
+    rig.run_in_chains(3, &[(10, Origin::Here)], &[(11, Origin::Here)], &[20], 30);
+    rig.finish(2, Err(failure("second"))).finish(1, Err(failure("first")));
+    assert_eq!(rig.error(3).message, "second");
+    rig.run_in_chains(4, &[(20, Origin::Here)], &[(30, Origin::Here)], &[21], 31);
+    assert_eq!((rig.error(4).message, rig.tasks.len()), ("second".to_owned(), 2));
+}
+
 /// I3: an id that nobody will make fails who waits for it; one in use is not touched.
 #[test]
 fn ids_can_be_failed_from_outside() {

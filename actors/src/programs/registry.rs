@@ -369,7 +369,7 @@ impl Entry {
             State::Ready(program) => program.known_signature().cloned(),
             State::Stored | State::Compiling { .. } => None,
         };
-        RegisterFunctionReply { signature, output_devices: self.outputs().unwrap_or_default() }
+        RegisterFunctionReply { signature, output_devices: self.outputs() }
     }
 
     fn bound(&self) -> Bound {

@@ -35,7 +35,7 @@ fn the_same_program_may_be_registered_twice_and_another_may_not() {
     let (_, _, answers) = registry.compiled(first.compile.unwrap().compilation, program(2));
     assert_eq!(answers.len(), 2);
     for (_, _, answer) in answers {
-        assert_eq!(answer.unwrap().output_devices, [DeviceIndex(3), DeviceIndex(3)]);
+        assert_eq!(answer.unwrap().output_devices, Some(vec![DeviceIndex(3), DeviceIndex(3)]));
     }
 }
 

@@ -97,13 +97,13 @@ pub struct Golden {
 ///
 /// ```text
 /// [signature nil or [inputs [[name str, dtype u8 or nil, dims nil or [u64 | str | nil]]], outputs [..]],
-///  output_devices [u16]]
+///  output_devices nil or [u16]]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterFunctionReply {
     /// What it takes and gives, if the format says so and it was compiled.
     pub signature: Option<Signature>,
-    /// The devices of the outputs, in order, where they are known.
-    #[serde(deserialize_with = "crate::bounded::args")]
-    pub output_devices: Vec<DeviceIndex>,
+    /// The devices of the outputs, in order; none if the program does not say how many it has.
+    #[serde(deserialize_with = "crate::bounded::args_or_nil")]
+    pub output_devices: Option<Vec<DeviceIndex>>,
 }

@@ -34,7 +34,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
     any.dtype = None;
     let registered = RegisterFunctionReply {
         signature: Some(Signature { inputs: vec![arg("a", symbols.clone()), arg("b", symbols)], outputs: vec![any] }),
-        output_devices: vec![DeviceIndex(0)],
+        output_devices: Some(vec![DeviceIndex(0)]),
     };
     let unregister = UnregisterFunctionRequest { context: CONTEXT, program: ProgramIndex(0) };
     let unregistered = Reply::UnregisterFunction(UnregisterFunctionReply {});

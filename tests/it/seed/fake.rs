@@ -158,7 +158,7 @@ fn good(call: &Call) -> Option<Body> {
         Call::KeepAlive(_) => Reply::KeepAlive(KeepAliveReply {}),
         Call::RegisterFunction(_) => {
             let output_devices = vec![DeviceIndex(0); 2];
-            Reply::RegisterFunction(RegisterFunctionReply { signature: None, output_devices })
+            Reply::RegisterFunction(RegisterFunctionReply { signature: None, output_devices: Some(output_devices) })
         }
         Call::DeleteObjects(_) => Reply::DeleteObjects(DeleteObjectsReply::default()),
         Call::Cancel(_) => Reply::Cancel(CancelReply {}),
