@@ -58,6 +58,23 @@ fn metadata_is_inferred_along_a_pipeline() {
     }
 }
 
+/// I2: a function says what follows, in its own words and with its own code when it refuses.
+#[test]
+fn a_function_infers_like_a_signature() {
+    let longer = |inputs: &[TensorMetadata]| match inputs[0].shape.dims() {
+        [1..] => Ok(vec![Some(TensorMetadata::new(inputs[0].dtype, [9]))]),
+        _ => Err(ProgramError::new(ErrorCode::OutOfRange, "not of a scalar")),
+    };
+    let program = || Binding::Ready(Arc::new(native(|_| Ok(Vec::new())).inputs(1).outputs(1).infer_by(longer)));
+    let mut rig = Rig::new();
+    rig.put(1, vector(&[1.0]));
+    run(&mut rig, program(), 2, 1, 2);
+    rig.assert_metadata(2);
+    rig.put(3, Tensor::scalar(1f32).unwrap());
+    run(&mut rig, program(), 4, 3, 4);
+    rig.assert_failed(4);
+}
+
 /// I2: metadata that is inferred before the data is there comes of a put, too.
 #[test]
 fn metadata_follows_from_an_input_whose_bytes_are_on_their_way() {

@@ -29,11 +29,7 @@ pub trait Op: Send + Sync + 'static {
 
     /// Refuses inputs and attributes that do not fit, and says what the outputs will be: `None` for one whose dtype or
     /// shape depends on the data. Runs on the arbiter, so it computes nothing that takes long.
-    fn infer(
-        &self,
-        inputs: &[TensorMetadata],
-        attrs: &Attrs,
-    ) -> Result<Vec<Option<TensorMetadata>>, ProgramError>;
+    fn infer(&self, inputs: &[TensorMetadata], attrs: &Attrs) -> Result<Vec<Option<TensorMetadata>>, ProgramError>;
 
     /// Computes the outputs, which are what `infer` said.
     fn run(&self, inputs: &[Tensor], attrs: &Attrs) -> Result<Vec<Tensor>, ProgramError>;

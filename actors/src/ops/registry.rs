@@ -135,11 +135,7 @@ mod tests {
             if inputs == 1 { Ok(()) } else { Err(ProgramError::invalid("one input, please")) }
         }
 
-        fn infer(
-            &self,
-            inputs: &[TensorMetadata],
-            attrs: &Attrs,
-        ) -> Result<Vec<Option<TensorMetadata>>, ProgramError> {
+        fn infer(&self, inputs: &[TensorMetadata], attrs: &Attrs) -> Result<Vec<Option<TensorMetadata>>, ProgramError> {
             assert!(attrs.get("panic later").is_none());
             Ok(vec![inputs.first().cloned(); 2])
         }
@@ -175,7 +171,10 @@ mod tests {
         };
         let ops = twice();
         let (code, message) = error(&ops, "twise");
-        assert_eq!((code, &*message), (ErrorCode::NotFound, "this task has no op \"twise\"; did you mean \"twice\"? It has twice"));
+        assert_eq!(
+            (code, &*message),
+            (ErrorCode::NotFound, "this task has no op \"twise\"; did you mean \"twice\"? It has twice")
+        );
         assert_eq!(error(&ops, "matmul").1, "this task has no op \"matmul\"; it has twice");
         assert_eq!(error(&ops, "").1, "this task has no op \"\"; it has twice");
         assert!(error(&OpRegistry::empty(), "x").1.contains("none at all"));
@@ -200,7 +199,9 @@ mod tests {
         let large = TensorMetadata::new(DType::F32, [200]);
         assert!(bound.is_inline(std::slice::from_ref(&small)) && !bound.is_inline(std::slice::from_ref(&large)));
         assert_eq!(bound.infer(std::slice::from_ref(&large)).unwrap(), vec![Some(large); 2]);
-        assert!(bound.check_arity(1, 2).is_ok() && bound.check_arity(2, 2).is_err() && bound.check_arity(1, 1).is_err());
+        assert!(
+            bound.check_arity(1, 2).is_ok() && bound.check_arity(2, 2).is_err() && bound.check_arity(1, 1).is_err()
+        );
         let Body::Sized(program, _) = &bound.body else { panic!("not sized") };
         let mut call = ProgramCall {
             program: "twice".into(),

@@ -24,9 +24,9 @@ pub(super) fn make<T: Element>(
     let no_memory = || ProgramError::new(ErrorCode::ResourceExhausted, format!("no memory for {output}: {size} bytes"));
     let mut buf = usize::try_from(size).ok().and_then(AlignedBuf::zeroed).ok_or_else(no_memory)?;
     let elements = bytemuck::try_cast_slice_mut(buf.as_mut_slice());
-    let array = elements.map_err(|error| error.to_string()).and_then(|elements| {
-        ArrayViewMutD::from_shape(lengths(&output), elements).map_err(|error| error.to_string())
-    });
+    let array = elements
+        .map_err(|error| error.to_string())
+        .and_then(|elements| ArrayViewMutD::from_shape(lengths(&output), elements).map_err(|error| error.to_string()));
     match array {
         Ok(array) => write(array)?,
         Err(why) => return Err(ProgramError::new(ErrorCode::Internal, format!("{output} is not an array: {why}"))),

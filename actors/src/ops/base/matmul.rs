@@ -3,7 +3,9 @@
 use std::num::Wrapping;
 
 use half::{bf16, f16};
-use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, Ix2, IxDyn, LinalgScalar, Zip, linalg::general_mat_mul};
+use ndarray::{
+    ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, Ix2, IxDyn, LinalgScalar, Zip, linalg::general_mat_mul,
+};
 use remex_protocol::{
     ErrorCode,
     attrs::Attrs,
@@ -17,8 +19,7 @@ use super::{
 };
 use crate::programs::ProgramError;
 
-pub(super) const OPS: &[BaseOp] =
-    &[BaseOp { name: "matmul", inputs: (2, 2), attrs: &[], infer, run, shares: false }];
+pub(super) const OPS: &[BaseOp] = &[BaseOp { name: "matmul", inputs: (2, 2), attrs: &[], infer, run, shares: false }];
 
 /// The lengths of the product's batch, and those of its matrix.
 fn product(a: &TensorMetadata, b: &TensorMetadata) -> Outcome<(Vec<u64>, [u64; 2])> {

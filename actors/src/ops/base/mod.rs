@@ -79,7 +79,9 @@ impl BaseOp {
         }
         match attrs.iter().find(|(name, _)| !self.attrs.contains(name)) {
             None => Ok(()),
-            Some((name, _)) if self.attrs.is_empty() => check::refuse(format!("has no attributes, but {name:?} is given")),
+            Some((name, _)) if self.attrs.is_empty() => {
+                check::refuse(format!("has no attributes, but {name:?} is given"))
+            }
             Some((name, _)) => check::refuse(format!("has no attribute {name:?}; it has {}", self.attrs.join(", "))),
         }
     }

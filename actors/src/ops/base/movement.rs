@@ -115,7 +115,9 @@ fn cuts(input: &TensorMetadata, attrs: &Attrs) -> Outcome<Vec<Cut>> {
     for (name, list) in ["begin", "end", "stride"].iter().zip(lists) {
         if list.len() != rank {
             let count = list.len();
-            return check::refuse(format!("attribute {name:?} has {count} elements, input 0 is {input} and has {rank} axes"));
+            return check::refuse(format!(
+                "attribute {name:?} has {count} elements, input 0 is {input} and has {rank} axes"
+            ));
         }
     }
     let [begin, end, stride] = lists;
@@ -137,16 +139,23 @@ fn cut(len: u64, begin: i64, end: i64, stride: i64) -> Outcome<Cut> {
     let (begin, end) = (clamped(begin), clamped(end));
     // The range that is gone through, the lower end first: backwards it begins with its last element.
     let (low, high) = if stride > 0 { (begin, end) } else { (end + 1, begin + 1) };
-    let count = (high - low).max(0).div_euclid(stride.abs())
-        + i128::from((high - low).max(0).rem_euclid(stride.abs()) != 0);
-    let unfit = |_| crate::programs::ProgramError::invalid(format!("an axis of {len} elements is longer than an array's"));
+    let count =
+        (high - low).max(0).div_euclid(stride.abs()) + i128::from((high - low).max(0).rem_euclid(stride.abs()) != 0);
+    let unfit =
+        |_| crate::programs::ProgramError::invalid(format!("an axis of {len} elements is longer than an array's"));
     let slice = if count == 0 {
         Slice::new(0, Some(0), 1)
     } else {
         let index = |index: i128| isize::try_from(index).map_err(unfit);
         // One element is one element, however long the stride.
         let step = if count == 1 { stride.signum() } else { stride };
-        let (low, high) = if count > 1 { (low, high) } else if stride > 0 { (low, low + 1) } else { (high - 1, high) };
+        let (low, high) = if count > 1 {
+            (low, high)
+        } else if stride > 0 {
+            (low, low + 1)
+        } else {
+            (high - 1, high)
+        };
         Slice::new(index(low)?, Some(index(high)?), index(step)?)
     };
     Ok(Cut { slice, len: u64::try_from(count).unwrap_or(0) })

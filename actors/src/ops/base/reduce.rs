@@ -132,7 +132,8 @@ fn fill<T: Element>(output: TensorMetadata, nothing: T) -> Outcome<Tensor> {
 /// The output has as many elements as the result, and perhaps axes of length 1 more.
 fn write<W: Copy, T: Element>(output: TensorMetadata, result: ArrayD<W>, narrow: impl Fn(W) -> T) -> Outcome<Tensor> {
     make::<T>(output, |array| {
-        let unfit = |error: ndarray::ShapeError| ProgramError::new(remex_protocol::ErrorCode::Internal, error.to_string());
+        let unfit =
+            |error: ndarray::ShapeError| ProgramError::new(remex_protocol::ErrorCode::Internal, error.to_string());
         let array = array.into_shape_with_order(result.raw_dim()).map_err(unfit)?;
         Zip::from(array).and(&result).for_each(|to, &x| *to = narrow(x));
         Ok(())

@@ -13,14 +13,8 @@ use super::{
     number::for_every,
 };
 
-pub(super) const OPS: &[BaseOp] = &[BaseOp {
-    name: "constant",
-    inputs: (0, 0),
-    attrs: &["dtype", "shape", "values"],
-    infer,
-    run,
-    shares: false,
-}];
+pub(super) const OPS: &[BaseOp] =
+    &[BaseOp { name: "constant", inputs: (0, 0), attrs: &["dtype", "shape", "values"], infer, run, shares: false }];
 
 fn values(attrs: &Attrs) -> Outcome<&Attr> {
     match attrs.get("values") {
