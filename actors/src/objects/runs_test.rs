@@ -13,7 +13,7 @@ use super::{
     Binding, Step,
     rig::{Rig, failure, vector},
 };
-use crate::programs::{Early, Executable, native};
+use crate::programs::{Early, Executable, ProgramError, native};
 
 /// A program from a vector to a vector of the same length.
 fn same_length() -> Arc<Executable> {
@@ -58,21 +58,24 @@ fn metadata_is_inferred_along_a_pipeline() {
     }
 }
 
-/// I2: a function says what follows, in its own words and with its own code when it refuses.
+/// I2: a function says what follows, and refuses with its own code; its panic is an error.
 #[test]
 fn a_function_infers_like_a_signature() {
-    let longer = |inputs: &[TensorMetadata]| match inputs[0].shape.dims() {
-        [1..] => Ok(vec![Some(TensorMetadata::new(inputs[0].dtype, [9]))]),
-        _ => Err(ProgramError::new(ErrorCode::OutOfRange, "not of a scalar")),
-    };
-    let program = || Binding::Ready(Arc::new(native(|_| Ok(Vec::new())).inputs(1).outputs(1).infer_by(longer)));
+    fn infer(inputs: &[TensorMetadata], lengths: &[u64]) -> Result<Vec<Option<TensorMetadata>>, ProgramError> {
+        let [length] = lengths else { panic!("asked for a panic") };
+        let known = TensorMetadata::new(inputs[0].dtype, [*length]);
+        if *length > 2 { Err(ProgramError::new(ErrorCode::OutOfRange, "too long")) } else { Ok(vec![Some(known)]) }
+    }
     let mut rig = Rig::new();
-    rig.put(1, vector(&[1.0]));
-    run(&mut rig, program(), 2, 1, 2);
-    rig.assert_metadata(2);
-    rig.put(3, Tensor::scalar(1f32).unwrap());
-    run(&mut rig, program(), 4, 3, 4);
-    rig.assert_failed(4);
+    for (call, lengths) in [(2, &[2][..]), (3, &[9]), (4, &[])] {
+        let program = native(|_| Ok(Vec::new())).outputs(1).infer_by(|inputs| infer(inputs, lengths));
+        rig.announce(call + 10, u64::from(call));
+        run(&mut rig, Binding::Ready(Arc::new(program)), call, u64::from(call), u64::from(call) + 20);
+    }
+    assert_eq!(rig.metadata(2), [(0, two())]);
+    assert_eq!((rig.error(3).code, &*rig.error(3).message), (ErrorCode::OutOfRange, "too long"));
+    assert_eq!(rig.error(4).code, ErrorCode::Internal);
+    assert!(rig.tasks.is_empty());
 }
 
 /// I2: metadata that is inferred before the data is there comes of a put, too.

@@ -155,7 +155,7 @@ fn every_op_gives_what_it_said() {
     let mut rng = SmallRng::seed_from_u64(4);
     for op in base::all() {
         let mut made = 0;
-        for _ in 0..1_000 {
+        for _ in 0..500 {
             let (rank, dtype) = (rng.random_range(0..4), *DType::ALL.choose(&mut rng).unwrap());
             let full = shape(&mut rng, rank);
             let count = if op.inputs.1 == usize::MAX { rng.random_range(1..4) } else { op.inputs.0 };
@@ -168,6 +168,6 @@ fn every_op_gives_what_it_said() {
             let attrs = attrs(&mut rng, op.attrs, rank);
             made += u32::from(run(op.name, &inputs, &attrs).is_ok());
         }
-        assert!(made >= 20, "{} ran {made} times only", op.name);
+        assert!(made >= 10, "{} ran {made} times only", op.name);
     }
 }
