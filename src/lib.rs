@@ -62,8 +62,9 @@
 //! |---|---|---|
 //! | `cli` | yes | the program `remex`; a library user turns it off with `default-features = false` |
 //! | `onnx` | yes | ONNX models as programs, compiled on the worker with rten |
+//! | `ops` | yes | the base set of ops on tensors: arithmetic, matmul, reductions, data movement, random numbers |
 //! | `ort` | no | ONNX Runtime as a second engine, from the shared library that `ORT_DYLIB_PATH` names |
-//! | `ndarray` | no | conversion between [`Tensor`] and `ndarray` arrays |
+//! | `ndarray` | with `ops` | conversion between [`Tensor`] and `ndarray` arrays |
 //! | `testing` | no | `testing::TestCluster` and probes |
 //!
 //! # Non-goals

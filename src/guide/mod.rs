@@ -9,6 +9,9 @@ pub mod lifecycle {}
 #[doc = include_str!("operating.md")]
 pub mod operating {}
 
+#[doc = include_str!("ops.md")]
+pub mod ops {}
+
 #[doc = include_str!("semantics.md")]
 pub mod semantics {}
 
@@ -17,3 +20,20 @@ pub mod tfrt_map {}
 
 #[doc = include_str!("wire.md")]
 pub mod wire {}
+
+#[cfg(all(test, feature = "ops"))]
+mod tests {
+    use remex_actors::ops::OpRegistry;
+
+    #[test]
+    fn every_op_of_the_base_set_is_in_the_table() {
+        let rows: Vec<&str> = include_str!("ops.md").lines().filter(|line| line.starts_with("| `")).collect();
+        let mut listed: Vec<&str> = rows
+            .iter()
+            .filter_map(|row| row.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        listed.sort_unstable();
+        assert_eq!(listed, OpRegistry::base().names().collect::<Vec<_>>());
+    }
+}

@@ -13,7 +13,7 @@ use super::{
     Binding, Step,
     rig::{Rig, failure, vector},
 };
-use crate::programs::{Early, Executable, native};
+use crate::programs::{Early, Executable, ProgramError, native};
 
 /// A program from a vector to a vector of the same length.
 fn same_length() -> Arc<Executable> {
@@ -56,6 +56,26 @@ fn metadata_is_inferred_along_a_pipeline() {
     for call in 1..6 {
         assert_eq!(rig.metadata(call).len(), 1, "call {call} is told once");
     }
+}
+
+/// I2: a function says what follows, and refuses with its own code; its panic is an error.
+#[test]
+fn a_function_infers_like_a_signature() {
+    fn infer(inputs: &[TensorMetadata], lengths: &[u64]) -> Result<Vec<Option<TensorMetadata>>, ProgramError> {
+        let [length] = lengths else { panic!("asked for a panic") };
+        let known = TensorMetadata::new(inputs[0].dtype, [*length]);
+        if *length > 2 { Err(ProgramError::new(ErrorCode::OutOfRange, "too long")) } else { Ok(vec![Some(known)]) }
+    }
+    let mut rig = Rig::new();
+    for (call, lengths) in [(2, &[2][..]), (3, &[9]), (4, &[])] {
+        let program = native(|_| Ok(Vec::new())).outputs(1).infer_by(|inputs| infer(inputs, lengths));
+        rig.announce(call + 10, u64::from(call));
+        run(&mut rig, Binding::Ready(Arc::new(program)), call, u64::from(call), u64::from(call) + 20);
+    }
+    assert_eq!(rig.metadata(2), [(0, two())]);
+    assert_eq!((rig.error(3).code, &*rig.error(3).message), (ErrorCode::OutOfRange, "too long"));
+    assert_eq!(rig.error(4).code, ErrorCode::Internal);
+    assert!(rig.tasks.is_empty());
 }
 
 /// I2: metadata that is inferred before the data is there comes of a put, too.
