@@ -179,7 +179,6 @@ fn a_root_without_a_tensor_and_a_receiver_with_another_are_errors() {
 
 /// TFRT §3.5-4: the size of what came was never checked, so that a peer could write past the end of a buffer. Here
 /// chunks that no member sends are refused one by one, before anything is written (CO-3).
-/// TFRT §3.5-4: the size of what a peer sends is compared with where it goes.
 #[test]
 fn chunks_that_nobody_sends_are_refused() {
     use remex_protocol::{collective::ChunkHeader, tensor::DType};
