@@ -6,6 +6,7 @@ mod bring_up;
 mod calls;
 #[cfg(feature = "cli")]
 mod cli;
+mod coordinator;
 mod expiry;
 mod extend;
 mod faults;
@@ -13,6 +14,7 @@ mod forms;
 mod multi_client;
 mod order;
 mod raw;
+mod reach;
 mod retry;
 mod support;
 mod threads;
