@@ -1,10 +1,14 @@
 //! Programs that call: from the task that they run on, on other tasks and on their own.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+use actix::prelude::*;
 use remex::{prelude::*, testing::TestClusterBuilder};
 use tokio::time::Instant;
 
@@ -56,15 +60,45 @@ fn relayed(program: &ProgramHandle, input: &ObjectRef, steps: &[(usize, &str)]) 
     steps.iter().fold(call, |call, (to, name)| call.baggage(task(*to), *name))
 }
 
+/// Counts the registrations that leave a task.
+struct Registrations(Arc<AtomicUsize>);
+
+impl Actor for Registrations {
+    type Context = Context<Self>;
+}
+
+impl Handler<remex::Observed> for Registrations {
+    type Result = ();
+
+    fn handle(&mut self, remex::Observed(events): remex::Observed, _: &mut Context<Self>) {
+        let is_one =
+            |event: &&remex::Event| event.name == "RegisterFunction" && matches!(event.what, remex::What::Sent);
+        self.0.fetch_add(events.iter().filter(is_one).count(), Ordering::Relaxed);
+    }
+}
+
 #[actix::test]
 async fn a_program_splits_its_work_over_other_tasks() {
-    let cluster = tasks(4).start().await.unwrap();
+    let registered = Arc::new(AtomicUsize::new(0));
+    let count = registered.clone();
+    let watch = move |i: usize, builder: remex::ServerBuilder| match i {
+        1 => builder.observer(Registrations(count.clone()).start().recipient()),
+        _ => builder,
+    };
+    let cluster = tasks(4).each(watch).start().await.unwrap();
     let context = cluster.context().await.unwrap();
     let (split, a) = (register(&context, 1, "split").await, put(&context, 1, &[1.0, 2.0, 3.0, 4.0, 5.0]).await);
     for _ in 0..3 {
         let call = context.execute(relayed(&split, &a, &[(2, "sum"), (3, "sum")])).await.unwrap();
         assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [15.0]);
     }
+    assert_eq!(registered.load(Ordering::Relaxed), 2, "once on each task, for all runs");
+    cluster.cut(1, 2);
+    cluster.heal(1, 2);
+    let call = context.execute(relayed(&split, &a, &[(2, "sum"), (3, "sum")])).await.unwrap();
+    assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [15.0], "and again after a loss");
+    assert_eq!(registered.load(Ordering::Relaxed), 3);
+    drop(call);
     drop(a);
     cluster.settle().await;
     for i in 1..4 {
@@ -188,8 +222,8 @@ async fn the_ids_of_the_outputs_can_be_given_away_before_they_are_made() {
         let out = context.new_object(&device(2))?;
         let sum = RemoteExecute::new(&program).input(call.output_ids()[0]).input(call.output_ids()[0]);
         let sum = context.execute(sum.outputs_into([out.clone()])).await?;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(sum.chain.try_get().is_none(), "it waits for this run");
+        let done = tokio::time::timeout(Duration::from_millis(100), sum.chain.done()).await;
+        assert!(done.is_err(), "it waits for this run");
         let id = out.keep();
         let words = [id.prefix.0, id.local, u64::from(id.device.0)];
         Ok(vec![vector(&[4.0, 5.0]), Tensor::from_slice([3], &words)?])
@@ -245,7 +279,9 @@ async fn what_a_program_puts_elsewhere_is_the_clients_to_read() {
 async fn metadata_comes_first_along_a_pipeline_of_workers() {
     let slow = || {
         let slow = native_async(|call| async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            let never = std::future::pending::<()>();
+            let over = tokio::time::timeout(Duration::from_secs(1), never).await;
+            assert!(over.is_err(), "it took a second");
             Ok(call.inputs)
         });
         same_length(slow)

@@ -15,7 +15,7 @@ use remex_protocol::{
     ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
 };
 
-use super::{Link, Peer, in_flight::InFlight, ingress::Ingress, reach::Reaching};
+use super::{Link, Peer, in_flight::InFlight, ingress::Ingress, reach::Reaching, register::Registered};
 use crate::{
     Error, Result,
     handles::{ObjectRef, ProgramHandle, RemoteChain},
@@ -43,6 +43,7 @@ pub struct ContextShared {
     pub(crate) default_deadline: Duration,
     pub(crate) ingress: Ingress,
     pub(super) reaching: Reaching,
+    pub(super) registered: Registered,
     pub(crate) in_flight: Arc<InFlight>,
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
@@ -84,6 +85,7 @@ impl ContextShared {
             default_deadline,
             ingress: Ingress::default(),
             reaching: Reaching::default(),
+            registered: Registered::default(),
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),
