@@ -166,8 +166,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets this task dial an address because a client says that an input lives there. Addresses on this machine need no
-    /// leave when the client is on it too.
+    /// Lets this task dial an address in a context that another task made: to fetch an input that lives there, and to call
+    /// it from a program. Addresses on this machine need no leave when that task is on it too; a context that this task
+    /// makes itself may be used with all its tasks.
     pub fn allow_peer(mut self, address: impl Into<String>) -> Self {
         self.allowed.push(address.into());
         self

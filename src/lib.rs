@@ -61,6 +61,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `cli` | yes | the program `remex`; a library user turns it off with `default-features = false` |
+//! | `config` | yes | clusters in TOML files: `ClusterFile` |
 //! | `onnx` | yes | ONNX models as programs, compiled on the worker with rten |
 //! | `ops` | yes | the base set of ops on tensors: arithmetic, matmul, reductions, data movement, random numbers |
 //! | `ort` | no | ONNX Runtime as a second engine, from the shared library that `ORT_DYLIB_PATH` names |
@@ -78,6 +79,8 @@
 //! - An open network: whoever can reach a worker's address can run its programs. See [`guide::operating`].
 
 mod builder;
+#[cfg(feature = "config")]
+mod config;
 pub mod guide;
 mod handle;
 pub mod prelude;
@@ -85,6 +88,8 @@ pub mod prelude;
 pub mod testing;
 
 pub use builder::{Server, ServerBuilder};
+#[cfg(feature = "config")]
+pub use config::{ClusterFile, ConfigError};
 pub use handle::{ContextHandle, ServerHandle};
 pub use remex_actors as actors;
 pub use remex_actors::{

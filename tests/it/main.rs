@@ -7,6 +7,7 @@ mod calls;
 #[cfg(feature = "cli")]
 mod cli;
 mod collectives;
+mod coordinator;
 mod data;
 mod expiry;
 mod extend;
@@ -16,6 +17,7 @@ mod multi_client;
 mod ops;
 mod order;
 mod raw;
+mod reach;
 mod retry;
 mod seed;
 mod support;

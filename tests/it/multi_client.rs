@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use remex::{ContextConfig, ServerHandle, TaskName, prelude::*, protocol::ids::ContextId, testing::TestCluster};
 
-use crate::support::{assert_error, cluster, device, elements, end, register, task, vector};
+use crate::support::{assert_error, cluster, device, elements, end, put, register, stats, task, vector};
 
 const ID: ContextId = ContextId(77);
 
@@ -46,6 +46,36 @@ async fn all_members_make_one_context() {
     let chain = own.ready_chain(&task(2)).unwrap();
     let call = own.execute(RemoteExecute::new(&add).inputs([&a, &a]).handles(1).in_chain(&chain)).await.unwrap();
     assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [2.0]);
+    close(cluster, contexts).await;
+}
+
+/// Every member calls every member, itself too: programs, values, inputs that live with a third.
+#[actix::test]
+async fn all_members_call_each_other() {
+    let cluster = cluster(3).await;
+    let contexts: Vec<_> = make(&cluster, &[0, 1, 2]).await.into_iter().map(Result::unwrap).collect();
+    let call = |from: usize, to: usize| {
+        let (context, third) = (&contexts[from], (to + 1) % 3);
+        async move {
+            let add = register(context, to, "add").await;
+            let near = put(context, to, &[from as f32]).await;
+            let far = put(context, third, &[10.0 * to as f32]).await;
+            let call = RemoteExecute::new(&add).inputs([&near, &far]).handles(1).out_chain();
+            let call = context.execute(call).await.unwrap();
+            let again = RemoteExecute::new(&add).input(&call.outputs[0]).handles(1).after(&call.chain);
+            let again = context.execute(again).await.unwrap();
+            assert_eq!(elements(&again.handles[0].fetch().await.unwrap()), [from as f32 + 10.0 * to as f32]);
+            (near.id(), far.id())
+        }
+    };
+    let pairs = (0..9).map(|i| call(i / 3, i % 3));
+    let ids: Vec<_> = join_all(pairs).await.into_iter().flat_map(|(near, far)| [near, far]).collect();
+    let prefixes: std::collections::BTreeSet<_> = ids.iter().map(|id| id.prefix.0).collect();
+    assert_eq!(prefixes.len(), 3, "each member makes ids of its own");
+    cluster.settle().await;
+    for i in 0..3 {
+        assert_eq!(stats(&cluster, i).await, (1, 1, 0), "on task {i}");
+    }
     close(cluster, contexts).await;
 }
 

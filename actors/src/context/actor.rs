@@ -148,6 +148,7 @@ impl Actor for DistributedContext {
         self.parked.close(&self.shared, self.shared.closed.get().unwrap_or(&closed()));
         drop(self.shared.ingress.take());
         self.joins.leave();
+        self.shared.registered.clear();
     }
 }
 

@@ -228,7 +228,10 @@ async fn join(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> Resul
         }
     };
     let joined = joined.and_then(|(reply, _)| match link.lost.get() {
-        None => Ok(link.ready_chain.set(reply.ready_chain).unwrap_or_default()),
+        None => {
+            let _ = link.ready_chain.set(reply.ready_chain);
+            Ok(())
+        }
         Some(lost) => Err(lost.clone()),
     });
     let (name, address) = (shared.task_name(task), &link.receiver.address);

@@ -17,6 +17,7 @@ use remex_protocol::{
 
 use super::{
     Link, Peer, chains::RemoteChainManager, data::DataWays, in_flight::InFlight, ingress::Ingress, reach::Reaching,
+    register::Registered,
 };
 use crate::{
     Error, Result,
@@ -47,6 +48,7 @@ pub struct ContextShared {
     pub(crate) chains: RemoteChainManager,
     pub(super) reaching: Reaching,
     pub(crate) data: DataWays,
+    pub(super) registered: Registered,
     pub(crate) in_flight: Arc<InFlight>,
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
@@ -91,6 +93,7 @@ impl ContextShared {
             chains,
             reaching: Reaching::default(),
             data: DataWays::default(),
+            registered: Registered::default(),
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),

@@ -144,9 +144,14 @@ impl TaskContext {
     }
 
     /// Registers a program on a task and waits until it is compiled there. It is this task's alone, and ends with the link
-    /// to the task: calls of it fail with `FailedPrecondition` then, and it has to be registered again.
+    /// to the task: calls of it fail with `FailedPrecondition` then, and it has to be registered again. What a run of a program
+    /// has registered is there for the next one too: that sends nothing.
     pub async fn register(&self, task: &str, function: RegisterFunction) -> Result<ProgramHandle> {
-        self.shared.register(&parse(task)?, function.within(self.limit())).await
+        let (task, function) = (parse(task)?, function.within(self.limit()));
+        match self.run {
+            Some(_) => self.shared.register_once(&task, function).await,
+            None => self.shared.register(&task, function).await,
+        }
     }
 
     /// Registers a program on a task and does not wait until it is compiled: calls may follow at once.

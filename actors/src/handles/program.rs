@@ -75,6 +75,10 @@ impl ProgramHandle {
         self.0.task
     }
 
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn generation(&self) -> u32 {
         self.0.generation
     }
