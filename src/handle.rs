@@ -129,7 +129,7 @@ impl Deref for ContextHandle {
 }
 
 impl ContextHandle {
-    /// The context as an actor: it takes [`RemoteExecute`] as a message, and answers `Overloaded` instead of waiting.
+    /// The context as an actor: it takes [`RemoteExecute`](crate::RemoteExecute) as a message, and answers `Overloaded` instead of waiting.
     pub fn addr(&self) -> &Addr<DistributedContext> {
         &self.0.addr
     }

@@ -46,7 +46,8 @@
 //! # What is where
 //!
 //! - [`Server::builder`] makes a task's server, [`ServerHandle`] is how it is used, [`ContextHandle`] is one execution
-//!   environment on several tasks: register, put, execute, fetch, delete, cancel, close.
+//!   environment on several tasks; what is done in it are the methods of [`TaskContext`], which programs can ask for too:
+//!   register, put, execute, fetch, delete, cancel.
 //! - [`RemoteExecute`] is a call; [`Execution`] is what it gives at once: [`Chain`], [`ObjectRef`]s, [`TensorHandle`]s.
 //! - [`native`], [`native_async`], [`native_program`] and [`native_actor`] make programs; [`Compiler`] makes them from
 //!   bytes.

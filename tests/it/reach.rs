@@ -6,10 +6,15 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use remex::{
     actors::fabric::{Connection, Fabric, FabricError, Listener},
     prelude::*,
-    protocol::{Effect, ids::ContextId},
+    protocol::{
+        Effect,
+        calls::{ContextMode, CreateContextRequest},
+        ids::ContextId,
+    },
     testing::TestCluster,
 };
 
+use crate::raw::{Raw, create_context};
 use crate::support::{Gate, add, assert_error, builder, device, elements, end, put, register, stats, task, vector};
 
 /// A context that tasks 0, 1 and 2 make together: each has a link to itself alone.
@@ -105,6 +110,26 @@ async fn a_lost_link_is_made_again_by_the_next_call() {
         );
     }
     drop((a, old));
+    close(cluster, contexts).await;
+}
+
+/// A task that has not noticed yet that the old link is gone refuses the prefix of the ids: it is asked again.
+#[actix::test]
+async fn a_session_that_is_not_over_yet_is_waited_for() {
+    let cluster = builder(3).start().await.unwrap();
+    let contexts = together(&cluster).await;
+    let mut old = Raw::dial(&cluster, 2).await;
+    let prefix = contexts[1].new_object(&device(2)).unwrap().id().prefix;
+    let (context, mode) = (ContextId(5), ContextMode::Join);
+    old.ask(CreateContextRequest { context, mode, prefix, ..create_context(2) }).await.unwrap();
+    let from = contexts[1].clone();
+    let putting = actix::spawn(async move { put(&from, 2, &[1.0]).await });
+    cluster.advance(Duration::from_millis(900)).await;
+    assert!(!putting.is_finished());
+    let begin = tokio::time::Instant::now();
+    drop(old);
+    drop(putting.await.unwrap());
+    assert!(begin.elapsed() <= Duration::from_millis(210), "{:?}", begin.elapsed());
     close(cluster, contexts).await;
 }
 

@@ -93,7 +93,11 @@ async fn a_prefix_is_one_sessions() {
     assert!(error.code == ErrorCode::AlreadyExists && error.message.contains("prefix"), "{error}");
     let other = CreateContextRequest { context: ContextId(78), ..join.clone() };
     assert_eq!(second.ask(other).await.unwrap_err().code, ErrorCode::InvalidDistributedContextId);
-    second.ask(CreateContextRequest { prefix: ObjectPrefix(10), ..join }).await.unwrap();
+    let join = CreateContextRequest { prefix: ObjectPrefix(10), ..join };
+    second.ask(join.clone()).await.unwrap();
+    second.ask(join.clone()).await.expect("who is not sure to have joined does so again");
+    let other = CreateContextRequest { mode: ContextMode::Create, ..join };
+    assert_eq!(second.ask(other).await.unwrap_err().code, ErrorCode::AlreadyExists);
     assert_eq!(CONTEXT, create_context(1).context);
     cluster.stop().await.unwrap();
 }
