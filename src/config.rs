@@ -192,9 +192,10 @@ impl FromStr for ClusterFile {
         let mut groups: Vec<CollectiveGroup> = Vec::new();
         for (name, raw) in root.group {
             let key = format!("group.{}.members", name.get_ref());
-            let members = raw.members.get_ref().iter().map(|member| {
-                member.get_ref().parse::<TaskName>().map_err(|error| reader.error(member, &key, error))
-            });
+            let members =
+                raw.members.get_ref().iter().map(|member| {
+                    member.get_ref().parse::<TaskName>().map_err(|error| reader.error(member, &key, error))
+                });
             let group = CollectiveGroup { name: name.get_ref().clone(), members: members.collect::<Result<_, _>>()? };
             resolve_groups(std::slice::from_ref(&group), &names)
                 .map_err(|error| reader.error(&raw.members, &key, error))?;
@@ -288,7 +289,12 @@ members = ["/job:worker/task:1", "/job:eval/task:0"]
             ("unix:/run/w1", "tcp://127.0.0.1:7000", 6, &["job.worker.tasks[1]", "tcp://127.0.0.1:7000"]),
             ("\"GPU\"", "\"G P\"", 7, &["job.worker.devices[1]"]),
             ("[job.eval]", "[job.\"ev al\"]", 10, &["ev al"]),
-            ("/job:eval/task:0", "/job:eval/task:4", 14, &["group.all.members", "/job:eval/task:4", "none of the context's tasks"]),
+            (
+                "/job:eval/task:0",
+                "/job:eval/task:4",
+                14,
+                &["group.all.members", "/job:eval/task:4", "none of the context's tasks"],
+            ),
             ("/job:eval/task:0", "eval:0", 14, &["group.all.members", "/job:NAME/task:N"]),
             ("[job.eval]\ntasks = [\"tcp://127.0.0.1:7001\"]", "[job.eval]\ntasks = []", 11, &["at least one"]),
             ("[group.all]\nmembers", "[group.all]\nnames", 14, &["unknown field `names`", "`members`"]),

@@ -208,8 +208,8 @@ fn four_members_reduce_over_sockets() {
         let cluster = remex::testing::ThreadCluster::start(4, |_, server| server).await.unwrap();
         let names: Vec<_> = (0..4).map(|i| cluster.task(i).task().clone()).collect();
         let mut config = remex::ClusterConfig::new();
-        for i in 0..4 {
-            config.add(names[i].clone(), cluster.task(i).address().cloned()).unwrap();
+        for (i, name) in names.iter().enumerate() {
+            config.add(name.clone(), cluster.task(i).address().cloned()).unwrap();
         }
         let config =
             ContextConfig::new(config).group("all", names.clone()).multi_client(ContextId(9), names[0].clone());

@@ -116,7 +116,7 @@ mod tests {
     use remex_protocol::tensor::{DType, TensorMetadata};
 
     use super::*;
-    use crate::programs::{Body, Outputs, ProgramCall};
+    use crate::programs::{Body, ProgramCall};
 
     /// Gives each input twice; panics when it is told to.
     struct Twice;
@@ -203,14 +203,7 @@ mod tests {
             bound.check_arity(1, 2).is_ok() && bound.check_arity(2, 2).is_err() && bound.check_arity(1, 1).is_err()
         );
         let Body::Sized(program, _) = &bound.body else { panic!("not sized") };
-        let mut call = ProgramCall {
-            program: "twice".into(),
-            inputs: vec![Tensor::zeros(small.clone()).unwrap()],
-            outputs: Outputs::new(2, 0, None),
-            baggage: Vec::new(),
-            deadline: tokio::time::Instant::now(),
-            cancelled: Arc::default(),
-        };
+        let mut call = ProgramCall::sample("twice", vec![Tensor::zeros(small.clone()).unwrap()], 2);
         program.run(&mut call).unwrap();
         assert_eq!(call.outputs.finish().unwrap().len(), 2);
     }

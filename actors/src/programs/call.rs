@@ -29,6 +29,13 @@ pub struct ProgramCall {
 }
 
 impl ProgramCall {
+    /// A run of its own, for tests.
+    #[cfg(test)]
+    pub(crate) fn sample(program: &str, inputs: Vec<Tensor>, outputs: usize) -> Self {
+        let (program, baggage, deadline) = (program.into(), Vec::new(), Instant::now());
+        Self { program, inputs, outputs: Outputs::new(outputs, 0, None), baggage, deadline, cancelled: Arc::default() }
+    }
+
     /// Whether the caller has given up. A long sync program asks now and then, and returns early: nobody wants its
     /// result.
     pub fn cancelled(&self) -> bool {
