@@ -70,7 +70,7 @@ impl Server {
             device_kinds: Vec::new(),
             threads: None,
             on_arbiter: false,
-            fabrics: vec![Arc::new(Tcp::new()), Arc::new(Unix::new())],
+            fabrics: Vec::new(),
             programs: BTreeMap::new(),
             compilers: default_compilers(),
             ops: default_ops(),
@@ -134,7 +134,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds a fabric; it takes the place of one with the same scheme.
+    /// Registers a fabric under its scheme: addresses of that scheme can be listened on and dialled from then on. It takes the
+    /// place of a built-in one (`tcp`, `unix`); two of one scheme are an error when the server starts.
     pub fn fabric(mut self, fabric: Arc<dyn Fabric>) -> Self {
         self.fabrics.push(fabric);
         self
@@ -289,7 +290,7 @@ impl Plan {
             devices,
             executor: ExecutorConfig { lanes, threads, on_arbiter: builder.on_arbiter },
             listen: builder.listen.as_ref().map(address).transpose()?,
-            fabrics: builder.fabrics,
+            fabrics: fabrics(builder.fabrics)?,
             compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
             ops: Arc::new(builder.ops),
             credits: builder.credits,
@@ -317,6 +318,17 @@ impl Plan {
         };
         (self.who, config)
     }
+}
+
+/// The built-in fabrics, and the application's instead of or beside them.
+fn fabrics(own: Vec<Arc<dyn Fabric>>) -> Result<Vec<Arc<dyn Fabric>>> {
+    let mut schemes = BTreeSet::new();
+    if let Some(twice) = own.iter().map(|fabric| fabric.scheme()).find(|scheme| !schemes.insert(*scheme)) {
+        let message = format!("two fabrics were registered for the scheme {twice:?}: register one");
+        return Err(Error::new(ErrorCode::AlreadyExists, message));
+    }
+    let built_in: [Arc<dyn Fabric>; 2] = [Arc::new(Tcp::new()), Arc::new(Unix::new())];
+    Ok(built_in.into_iter().chain(own).collect())
 }
 
 impl fmt::Debug for ServerBuilder {

@@ -1,6 +1,13 @@
 //! A cluster in a TOML file: its tasks, where they listen, what they have, and its groups.
 
-use std::{collections::BTreeMap, fmt, fs, num::NonZeroUsize, path::Path, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    num::NonZeroUsize,
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
 
 use remex_protocol::cluster::{Address, ClusterConfig, CollectiveGroup, TaskName, resolve_groups};
 use serde::Deserialize;
@@ -116,6 +123,11 @@ impl ClusterFile {
         &self.cluster
     }
 
+    /// Where the tasks listen.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.cluster.tasks().iter().filter_map(|task| task.address.as_ref())
+    }
+
     /// A context of all tasks, with the groups and the times of the file.
     pub fn context(&self) -> ContextConfig {
         let mut config = ContextConfig::new(self.cluster.clone());
@@ -161,7 +173,7 @@ impl FromStr for ClusterFile {
             ConfigError { line: at.map(|at| line_of(text, at)), key: String::new(), message: one_line(error.message()) }
         })?;
         let reader = Reader(text);
-        let (mut cluster, mut jobs) = (ClusterConfig::new(), BTreeMap::new());
+        let (mut cluster, mut jobs, mut seen) = (ClusterConfig::new(), BTreeMap::new(), BTreeSet::new());
         for (job, raw) in root.job {
             let key = format!("job.{}", job.get_ref());
             if raw.tasks.get_ref().is_empty() {
@@ -172,6 +184,10 @@ impl FromStr for ClusterFile {
                 let name = format!("/job:{}/task:{index}", job.get_ref());
                 let name: TaskName = name.parse().map_err(|error| reader.error(&job, &key, error))?;
                 let parsed: Address = address.get_ref().parse().map_err(|error| reader.error(address, &key, error))?;
+                if !seen.insert(parsed.clone()) {
+                    let message = format!("{parsed} is the address of another task: give each task its own");
+                    return Err(reader.error(address, &key, message));
+                }
                 cluster.add(name, Some(parsed)).map_err(|error| reader.error(address, &key, error))?;
             }
             for (i, device) in raw.devices.iter().enumerate() {
@@ -286,7 +302,7 @@ members = ["/job:worker/task:1", "/job:eval/task:0"]
             ("deadline = \"30s\"", "deadline = \"30\"", 2, &["deadline", "write a time like 30s"]),
             ("wait = \"1m\"", "wait = \"0s\"", 3, &["wait", "must not be zero"]),
             ("unix:/run/w1", "localhost", 6, &["job.worker.tasks[1]", "tcp://HOST:PORT"]),
-            ("unix:/run/w1", "tcp://127.0.0.1:7000", 6, &["job.worker.tasks[1]", "tcp://127.0.0.1:7000"]),
+            ("unix:/run/w1", "tcp://127.0.0.1:7000", 6, &["job.worker.tasks[1]", "give each task its own"]),
             ("\"GPU\"", "\"G P\"", 7, &["job.worker.devices[1]"]),
             ("[job.eval]", "[job.\"ev al\"]", 10, &["ev al"]),
             (
@@ -302,7 +318,7 @@ members = ["/job:worker/task:1", "/job:eval/task:0"]
         ] {
             let text = GOOD.replace(from, to);
             assert_ne!(text, GOOD, "{from}");
-            let error = text.parse::<ClusterFile>().unwrap_err();
+            let error = text.parse::<ClusterFile>().err().unwrap_or_else(|| panic!("{to} was accepted"));
             let said = error.to_string();
             assert_eq!(error.line, Some(line), "{to}: {said}");
             assert!(!said.contains('\n'), "{said}");

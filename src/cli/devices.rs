@@ -1,6 +1,6 @@
 //! `remex devices`: who is there, and what have they got.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use comfy_table::{Table, presets};
 use remex::{Address, Discovered, Server};
@@ -12,8 +12,11 @@ use super::{Failure, output, parse, system};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The addresses of the workers, with commas between them
-    #[arg(long, value_name = "ADDRESS,...", required = true, value_delimiter = ',', value_parser = parse::address)]
+    #[arg(long, value_name = "ADDRESS,...", required_unless_present = "config", value_delimiter = ',', value_parser = parse::address)]
     connect: Vec<Address>,
+    /// A file that describes the cluster, instead of addresses
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "connect")]
+    config: Option<PathBuf>,
     /// How long to wait for workers that are not there yet
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse::duration)]
     wait: Duration,
@@ -24,10 +27,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     parse::distinct(&args.connect)?;
+    let mut connect = args.connect;
+    if let Some(file) = &args.config {
+        connect.extend(parse::cluster(file)?.addresses().cloned());
+    }
     system::block_on(async {
         // It only asks: one thread that is never used is enough.
         let server = Server::builder().threads(NonZeroUsize::MIN).start().await?;
-        let found = server.discover(args.connect, args.wait).await?;
+        let found = server.discover(connect, args.wait).await?;
         if args.json {
             objects(&found)?
         } else {

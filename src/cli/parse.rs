@@ -1,8 +1,8 @@
 //! Arguments that several commands take.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use remex::{Address, protocol::cluster::AddressError};
+use remex::{Address, ClusterFile, protocol::cluster::AddressError};
 
 use super::Failure;
 
@@ -12,6 +12,11 @@ pub(crate) fn address(text: &str) -> Result<Address, AddressError> {
         "tcp" | "unix" => Ok(address),
         _ => Err(AddressError(text.to_owned())),
     })
+}
+
+/// A cluster in a file.
+pub(crate) fn cluster(file: &Path) -> Result<ClusterFile, Failure> {
+    ClusterFile::read(file).map_err(Failure::usage)
 }
 
 /// A time as a person writes it: `30s`, `1m 30s`, `250ms`.

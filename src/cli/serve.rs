@@ -1,8 +1,8 @@
 //! `remex serve`: a worker with the built-in programs, until it is told to stop.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use remex::{Address, ErrorCode, Server, ServerHandle, TaskName};
+use remex::{Address, ConfigError, ErrorCode, Server, ServerBuilder, ServerHandle, TaskName};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Where it listens: tcp://HOST:PORT (port 0: any that is free) or unix:PATH
     #[arg(long, value_name = "ADDRESS", default_value = "tcp://127.0.0.1:0", value_parser = parse::address)]
     listen: Address,
+    /// A file that describes the cluster: what the worker listens on, its devices and threads, and whom it may fetch from
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["listen", "threads", "allow_peer"])]
+    config: Option<PathBuf>,
     /// How many programs run at one time [default: as many as the machine has cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -70,25 +73,31 @@ fn log(filter: Option<&str>) -> Result<(), Failure> {
 async fn serve(task: String, args: Args) -> Result<(), Failure> {
     // Before anything can be seen of the worker: a signal must not end it the hard way from then on.
     let mut signals = Signals::new()?;
-    let is_local = args.listen.is_local();
-    let mut builder = Server::builder().task(task).listen(args.listen.to_string());
-    if let Some(threads) = args.threads {
-        builder = builder.threads(threads);
-    }
-    builder = args.allow_peer.iter().fold(builder, |builder, peer| builder.allow_peer(peer.to_string()));
+    let mut builder = builder(task, &args)?;
     builder = programs::built_in().into_iter().fold(builder, |builder, (name, run)| builder.program(name, run));
     let server = builder.start().await.map_err(|error| match error.code() {
         ErrorCode::InvalidArgument => Failure::usage(error.message()),
         _ => Failure::failed(error.message()),
     })?;
     let address = server.address().map(Address::to_string).unwrap_or_default();
-    if !is_local {
+    if !server.address().is_some_and(Address::is_local) {
         tracing::warn!(%address, "whoever can reach this address can run programs here");
     }
     output::line(format_args!("listening on {address}"))?;
     let signal = signals.next().await;
     tracing::info!(signal, "draining");
     drain(&server, signals).await
+}
+
+/// The worker as the file says, or as the arguments do.
+fn builder(task: String, args: &Args) -> Result<ServerBuilder, Failure> {
+    if let Some(file) = &args.config {
+        let named = |error: ConfigError| Failure::usage(format!("{}: {error}", file.display()));
+        return parse::cluster(file)?.server(&args.job, args.index).map_err(named);
+    }
+    let builder = Server::builder().task(task).listen(args.listen.to_string());
+    let builder = args.threads.into_iter().fold(builder, ServerBuilder::threads);
+    Ok(args.allow_peer.iter().fold(builder, |builder, peer| builder.allow_peer(peer.to_string())))
 }
 
 async fn drain(server: &ServerHandle, mut signals: Signals) -> Result<(), Failure> {

@@ -1,5 +1,9 @@
 //! The chapters: what happens, what is promised, what can be changed, and how to run it.
 
+#[cfg(feature = "config")]
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
 #[doc = include_str!("extending.md")]
 pub mod extending {}
 

@@ -11,6 +11,7 @@ mod coordinator;
 mod data;
 mod expiry;
 mod extend;
+mod fabrics;
 mod faults;
 mod forms;
 mod multi_client;

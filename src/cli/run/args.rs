@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use remex::Address;
+use remex::{Address, ClusterFile, ContextConfig};
 
-use crate::cli::parse;
+use crate::cli::{Failure, parse};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -24,18 +24,36 @@ pub(crate) struct Args {
     /// The addresses of workers that are running, with commas between them
     #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = parse::address, conflicts_with = "workers")]
     pub(super) connect: Vec<Address>,
+    /// A file that describes the cluster of workers that are running
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["workers", "connect"])]
+    pub(super) config: Option<PathBuf>,
     /// Runs the model so often, on the workers in turn, and says how long that took
     #[arg(long, value_name = "K", default_value_t = NonZeroU32::MIN)]
     pub(super) repeat: NonZeroU32,
-    /// How long one run may take, the waiting for a worker included
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration)]
-    pub(super) deadline: Duration,
-    /// How long to wait for workers that are not there yet
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse::duration)]
-    pub(super) wait: Duration,
+    /// How long one run may take, the waiting for a worker included [default: as --config says, or 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    deadline: Option<Duration>,
+    /// How long to wait for workers that are not there yet [default: as --config says, or 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    wait: Option<Duration>,
     /// One JSON object a line on stdout instead of text, for each thing that happens
     #[arg(long)]
     pub(super) json: bool,
+}
+
+impl Args {
+    /// The cluster that `--config` names.
+    pub(super) fn cluster(&self) -> Result<Option<ClusterFile>, Failure> {
+        self.config.as_deref().map(parse::cluster).transpose()
+    }
+
+    /// What a run's context is like, on the tasks of `cluster`, or else on those that it will be given.
+    pub(super) fn context(&self, cluster: Option<&ClusterFile>) -> ContextConfig {
+        let mut config = cluster.map_or_else(ContextConfig::default, ClusterFile::context);
+        config.default_deadline = self.deadline.unwrap_or(config.default_deadline);
+        config.wait = self.wait.unwrap_or(config.wait);
+        config
+    }
 }
 
 const HELP: &str = "\

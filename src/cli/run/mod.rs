@@ -43,14 +43,17 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 async fn run_model(mut args: Args, report: Report) -> Result<(), Failure> {
     parse::distinct(&args.connect)?;
+    let cluster = args.cluster()?;
+    let config = args.context(cluster.as_ref());
+    let deadline = config.default_deadline;
     let model = fs::read(&args.model).map_err(|error| Failure::failed(format!("{}: {error}", args.model.display())))?;
     let inputs = inputs::read(std::mem::take(&mut args.input))?;
-    let workers = Workers::start(&args).await?;
+    let workers = Workers::start(&args, cluster.as_ref(), config.wait).await?;
     workers.found.iter().try_for_each(|worker| report.worker(worker))?;
-    let context = workers.context(args.deadline, args.wait).await?;
+    let context = workers.context(config).await?;
 
     let used = workers.found.iter().take(args.repeat.get() as usize);
-    let register = RegisterFunction::onnx(name_of(&args.model), model).deadline(args.deadline.max(COMPILE));
+    let register = RegisterFunction::onnx(name_of(&args.model), model).deadline(deadline.max(COMPILE));
     let registered = used.map(|worker| {
         let (context, register, task) = (&context, register.clone(), worker.task.to_string());
         async move { context.register(&task, register).await }
@@ -64,8 +67,8 @@ async fn run_model(mut args: Args, report: Report) -> Result<(), Failure> {
     outputs::make_folder(&args.out)?;
     let places = try_join_all(programs.into_iter().map(|program| place(&context, program, &inputs))).await?;
     let began = Instant::now();
-    first(&context, &places[0], &signature, &args, report).await?;
-    repeat(&context, &places, &args, report).await?;
+    first(&context, &places[0], &signature, &args, deadline, report).await?;
+    repeat(&context, &places, &args, deadline, report).await?;
     report.done(args.repeat.get(), began.elapsed())?;
 
     drop(places);
@@ -93,11 +96,12 @@ async fn first(
     place: &Place,
     signature: &Signature,
     args: &Args,
+    deadline: Duration,
     report: Report,
 ) -> Result<(), Failure> {
     let names: Vec<&str> = signature.outputs.iter().map(|output| output.name.as_str()).collect();
     let began = Instant::now();
-    let call = RemoteExecute::new(&place.program).inputs(&place.inputs).handles(names.len()).deadline(args.deadline);
+    let call = RemoteExecute::new(&place.program).inputs(&place.inputs).handles(names.len()).deadline(deadline);
     let Execution { chain, handles, .. } = context.execute(call).await?;
     let known = handles.iter().zip(&names).map(|(handle, name)| async move { (name, handle.metadata().await) });
     let mut known: FuturesUnordered<_> = known.collect();
@@ -107,21 +111,27 @@ async fn first(
     chain.done().await?;
     report.ran(0, &place.program.task().to_string(), began.elapsed())?;
     for ((handle, name), file) in handles.iter().zip(&names).zip(outputs::files(&args.out, names.iter().copied())) {
-        outputs::write(&file, &handle.fetch_within(args.deadline).await?)?;
+        outputs::write(&file, &handle.fetch_within(deadline).await?)?;
         report.written(name, &file)?;
     }
     Ok(())
 }
 
 /// The other runs, on the workers in turn; their outputs stay there and are dropped.
-async fn repeat(context: &ContextHandle, places: &[Place], args: &Args, report: Report) -> Result<(), Failure> {
+async fn repeat(
+    context: &ContextHandle,
+    places: &[Place],
+    args: &Args,
+    deadline: Duration,
+    report: Report,
+) -> Result<(), Failure> {
     let bar = report::bar(args.repeat.get());
     bar.inc(1);
     let turns = (1..args.repeat.get()).map(|run| {
         let place = &places[run as usize % places.len()];
         async move {
             let began = Instant::now();
-            let call = RemoteExecute::new(&place.program).inputs(&place.inputs).deadline(args.deadline);
+            let call = RemoteExecute::new(&place.program).inputs(&place.inputs).deadline(deadline);
             context.execute(call).await?.chain.done().await?;
             report.ran(run, &place.program.task().to_string(), began.elapsed())
         }

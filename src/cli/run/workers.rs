@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use remex::{ClusterConfig, ContextConfig, ContextHandle, Discovered, Server, ServerHandle, actors::fabric::Loopback};
+use remex::{ClusterFile, ContextConfig, ContextHandle, Discovered, Server, ServerHandle, actors::fabric::Loopback};
 
 use super::args::Args;
 use crate::cli::Failure;
@@ -15,11 +15,12 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Finds those that `--connect` names, or starts so many as `--workers` says.
-    pub(super) async fn start(args: &Args) -> Result<Self, Failure> {
+    /// Finds those of `cluster`, or those that `--connect` names, or starts so many as `--workers` says.
+    pub(super) async fn start(args: &Args, cluster: Option<&ClusterFile>, wait: Duration) -> Result<Self, Failure> {
         let hub = Loopback::new();
         let mut embedded = Vec::new();
         let mut addresses = args.connect.clone();
+        addresses.extend(cluster.into_iter().flat_map(ClusterFile::addresses).cloned());
         if addresses.is_empty() {
             for index in 0..args.workers {
                 let worker = embed(&hub, index, args.workers).start().await?;
@@ -29,17 +30,17 @@ impl Workers {
         }
         // It runs nothing itself.
         let client = Server::builder().threads(NonZeroUsize::MIN).fabric(Arc::new(hub)).start().await?;
-        let found = client.discover(addresses, args.wait).await?;
+        let found = client.discover(addresses, wait).await?;
         Ok(Self { found, client, embedded })
     }
 
-    /// A context on all of them.
-    pub(super) async fn context(&self, deadline: Duration, wait: Duration) -> Result<ContextHandle, Failure> {
-        let mut cluster = ClusterConfig::new();
-        for Discovered { task, address, .. } in &self.found {
-            cluster.add(task.clone(), Some(address.clone())).map_err(Failure::failed)?;
+    /// A context on all of them; on those of `config`, where it names any.
+    pub(super) async fn context(&self, mut config: ContextConfig) -> Result<ContextHandle, Failure> {
+        if config.cluster.tasks().is_empty() {
+            for Discovered { task, address, .. } in &self.found {
+                config.cluster.add(task.clone(), Some(address.clone())).map_err(Failure::failed)?;
+            }
         }
-        let config = ContextConfig::new(cluster).default_deadline(deadline).wait(wait);
         Ok(self.client.create_context(config).await?)
     }
 

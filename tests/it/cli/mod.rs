@@ -1,5 +1,7 @@
 //! The built program, started as a person starts it: on port 0 and on sockets in temporary folders.
 
+#[cfg(feature = "onnx")]
+mod config;
 mod devices;
 mod process;
 #[cfg(feature = "onnx")]
