@@ -163,7 +163,7 @@ impl Gate {
     }
 }
 
-/// Compiles a number in words into a program that multiplies by it. Counts what it is asked.
+/// Compiles numbers in words, one a line, into a program that multiplies by all of them. Counts what it is asked.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scale(Arc<AtomicUsize>);
 
@@ -190,8 +190,11 @@ impl remex::Compiler for Scale {
             return Err(ProgramError::new(ErrorCode::NotFound, format!("there is no entry {entry:?}")));
         }
         assert_ne!(text, "panic", "on purpose");
-        let malformed = |_| ProgramError::new(ErrorCode::MalformedProgram, format!("{text:?} is not a number"));
-        let factor: f32 = text.parse().map_err(malformed)?;
+        let mut factor = 1.0;
+        for (i, line) in text.lines().enumerate() {
+            let malformed = |_| ProgramError::new(ErrorCode::MalformedProgram, format!("{line:?} is not a number"));
+            factor *= line.parse::<f32>().map_err(|error| malformed(error).at_line(i + 1))?;
+        }
         Ok(same_length(native(move |inputs| {
             let scaled: Vec<_> = inputs[0].elements::<f32>()?.iter().map(|x| x * factor).collect();
             Ok(vec![Tensor::from_slice([scaled.len() as u64], &scaled)?])

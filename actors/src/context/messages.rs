@@ -114,7 +114,7 @@ impl RemoteExecute {
         self
     }
 
-    /// Says where the outputs go, instead of what the registration said.
+    /// Says where the outputs go, where the registration did not: one that differs from what it said fails the call.
     pub fn spec(mut self, spec: RemoteExecuteSpec) -> Self {
         self.spec = Some(spec);
         self

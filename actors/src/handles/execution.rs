@@ -7,7 +7,7 @@ use super::{Chain, ObjectRef, RemoteChain, TensorHandle};
 pub struct Execution {
     /// Settles when the call is done.
     pub chain: Chain,
-    /// One for each output, in order; empty where the outputs were given by the caller.
+    /// One for each output, in order; those that were given, where the caller gave them.
     pub outputs: Vec<ObjectRef>,
     /// For the last N outputs that handles were asked for; for all where the outputs were given by the caller.
     pub handles: Vec<TensorHandle>,

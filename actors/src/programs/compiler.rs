@@ -36,7 +36,8 @@ pub trait Compiler: fmt::Debug + Send + Sync + 'static {
     /// The name of the format: `onnx`.
     fn format(&self) -> &str;
 
-    /// Makes the program. Fails with `MalformedProgram`, `CompilationFailed` or `NotFound` (no such entry).
+    /// Makes the program. Fails with `MalformedProgram`, `CompilationFailed` or `NotFound` (no such entry); a format that has
+    /// lines says in which the cause is ([`ProgramError::at_line`]).
     fn compile(&self, source: &Source) -> Result<Executable, ProgramError>;
 }
 

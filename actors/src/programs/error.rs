@@ -21,6 +21,12 @@ impl ProgramError {
         Self { code, message: message.into(), cause: None }
     }
 
+    /// Says in which line of the source, from 1, the cause is: for compilers.
+    #[must_use]
+    pub fn at_line(self, line: usize) -> Self {
+        Self { message: format!("line {line}: {}", self.message), ..self }
+    }
+
     /// The inputs are not what the program takes.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidArgument, message)

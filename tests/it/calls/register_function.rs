@@ -41,7 +41,7 @@ async fn a_program_that_cannot_be_compiled_leaves_nothing_behind() {
     let other = RegisterFunction::new("scale", "prolog", "x");
     let golden = Golden { inputs: vec![vector(&[2.0])], outputs: vec![vector(&[7.0])], tolerance: 1e-6 };
     let cases: [(RegisterFunction, ErrorCode, &[&str]); 6] = [
-        (scale("three"), ErrorCode::MalformedProgram, &["\"three\" is not a number", "program scale"]),
+        (scale("2\nthree"), ErrorCode::MalformedProgram, &["line 2: \"three\" is not a number", "program scale"]),
         (scale("3").entry("main"), ErrorCode::NotFound, &["no entry \"main\""]),
         (scale("panic"), ErrorCode::CompilationFailed, &["the compiler panicked"]),
         (other, ErrorCode::NotFound, &["not \"prolog\"", "native", "scale"]),

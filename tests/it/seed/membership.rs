@@ -105,6 +105,10 @@ async fn an_unknown_name_is_an_error_everywhere() {
     for error in unknown {
         assert_error(&error, ErrorCode::DeviceNotFound, &["no device", device, &crate::support::device(1)]);
     }
+    let group = context.collective("nobody").unwrap().barrier("b").await.unwrap_err();
+    assert_error(&group, ErrorCode::NotFound, &["no group \"nobody\""]);
+    let op = context.op_handler(&device.parse().unwrap()).unwrap_err();
+    assert_error(&op, ErrorCode::DeviceNotFound, &["no device", device]);
     let malformed = [
         context.device_of("task 9").unwrap_err(),
         context.ready_chain("").unwrap_err(),
