@@ -2,7 +2,8 @@
 //!
 //! The program starts itself again as a worker and ends it afterwards. One line of JSON is printed for a measurement,
 //! with the names and units that other systems' benches of the same workloads use, so that ratios can be taken. Client
-//! and worker have an actix `System` on one thread each.
+//! and worker have an actix `System` on one thread each. In W5 there are four such processes, all alike: this one and
+//! three that it starts.
 //!
 //! Two variables, as those benches have them: `PEER_PIN=0,1` puts the client on core 0 and the worker on core 1;
 //! `PEER_VIA=IP` lets the worker listen on all interfaces and the client connect to that address, for a slow link.
@@ -16,6 +17,7 @@ mod w1;
 mod w2;
 mod w3;
 mod w4;
+mod w5;
 mod worker;
 
 use std::num::NonZeroUsize;
@@ -40,10 +42,10 @@ pub(crate) struct Args {
     /// W2: how many calls are in flight at one time
     #[arg(long, default_value = "1024")]
     window: NonZeroUsize,
-    /// W4: how many bytes
+    /// W4, W5: how many bytes
     #[arg(long, value_name = "BYTES", default_value = "67108864")]
     size: NonZeroUsize,
-    /// W3, W4: how often; the median counts
+    /// W3, W4, W5: how often; the median counts
     #[arg(long, default_value = "5")]
     reps: NonZeroUsize,
     /// Over a Unix socket instead of TCP
@@ -52,9 +54,12 @@ pub(crate) struct Args {
     /// The same frames on the bare connection, without actors: the limit
     #[arg(long)]
     raw: bool,
-    /// Where the worker listens
+    /// Where the other process listens
     #[arg(long, hide = true, default_value = "tcp://127.0.0.1:0")]
     listen: String,
+    /// Which of the other processes it is
+    #[arg(long, hide = true, default_value = "0")]
+    index: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,9 +76,15 @@ enum Workload {
     /// A large tensor from the worker: gigabytes a second
     #[value(name = "W4")]
     W4,
+    /// A vector of f32 summed over four processes: milliseconds
+    #[value(name = "W5")]
+    W5,
     /// The other process
     #[value(name = "worker", hide = true)]
     Worker,
+    /// Another member of the four
+    #[value(name = "member", hide = true)]
+    Member,
 }
 
 impl Args {
@@ -83,7 +94,7 @@ impl Args {
             Workload::W1 => 20_000,
             Workload::W2 => 100_000,
             Workload::W3 => 1_000,
-            Workload::W4 | Workload::Worker => 1,
+            Workload::W4 | Workload::W5 | Workload::Worker | Workload::Member => 1,
         };
         self.n.map_or(default, NonZeroUsize::get)
     }
@@ -96,8 +107,11 @@ impl Args {
 
 /// Measures and prints, or is the worker.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    if args.workload == Workload::Worker {
-        return worker::run(&args);
+    match args.workload {
+        Workload::Worker => return worker::run(&args),
+        Workload::Member => return w5::run_member(&args),
+        Workload::W5 => return w5::run(&args)?.print(&args),
+        _ => {}
     }
     let worker = Process::start(&args)?;
     let measured = system::block_on(async {
@@ -112,7 +126,8 @@ async fn measure(args: &Args, worker: &Process) -> Result<Report, Failure> {
         Workload::W1 => w1::measure(args, &client, worker).await,
         Workload::W2 => w2::measure(args, &client, worker).await,
         Workload::W3 => w3::measure(args, &client, worker).await,
-        Workload::W4 | Workload::Worker => w4::measure(args, &client).await,
+        // The others were told apart before.
+        _ => w4::measure(args, &client).await,
     };
     client.stop().await?;
     measured

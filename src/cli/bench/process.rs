@@ -1,8 +1,8 @@
-//! The worker as a process of its own.
+//! The other processes.
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -11,34 +11,34 @@ use remex::Address;
 
 use super::{Args, Failure};
 
-/// What a worker writes before its address.
+/// What a process writes before its address.
 pub(super) const READY: &str = "LISTEN ";
 
-/// A worker that runs. Dropping it ends it; it also ends by itself when its stdin does, so with its parent.
+/// A process that runs. Dropping it ends it; it also ends by itself when its stdin does, so with its parent.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
     pub(super) address: Address,
-    socket: Option<PathBuf>,
+    /// Its socket's file goes with it.
+    _endpoint: Endpoint,
 }
 
 impl Process {
     /// Starts this program again, as a worker, and waits until it listens.
     pub(super) fn start(args: &Args) -> Result<Self, Failure> {
-        let (own_core, worker_core) = cores()?;
+        Self::start_as(args, "worker", 0)
+    }
+
+    /// Starts this program again, in this role and with this number in it, and waits until it listens.
+    pub(super) fn start_as(args: &Args, role: &str, index: u16) -> Result<Self, Failure> {
+        let (own_core, other_core) = cores()?;
         if let Some(core) = own_core {
             pin_self(&core)?;
         }
-        let via = env::var("PEER_VIA").ok().filter(|_| !args.uds);
-        let socket = args.uds.then(|| env::temp_dir().join(format!("remex-bench-{}.sock", std::process::id())));
-        let listen = match (&socket, &via) {
-            (Some(path), _) => format!("unix:{}", path.display()),
-            (None, Some(_)) => "tcp://0.0.0.0:0".to_owned(),
-            (None, None) => "tcp://127.0.0.1:0".to_owned(),
-        };
+        let endpoint = Endpoint::new(args, index);
         let program = env::current_exe().map_err(|e| Failure::failed(format!("cannot find this program: {e}")))?;
-        let mut command = match worker_core {
-            // `taskset` becomes the worker, so the child's id is the worker's.
+        let mut command = match other_core {
+            // `taskset` becomes the program, so the child's id is the program's.
             Some(core) => {
                 let mut taskset = Command::new("taskset");
                 taskset.args(["-c", &core]).arg(program);
@@ -46,29 +46,32 @@ impl Process {
             }
             None => Command::new(program),
         };
-        command.args(["bench", "worker", "--listen", &listen, "--size", &args.size.to_string()]);
+        command.args(["bench", role, "--listen", &endpoint.listen, "--index", &index.to_string()]);
+        command.args(["--size", &args.size.to_string(), "--reps", &args.reps.to_string()]);
         if args.raw {
             command.arg("--raw");
         }
-        let failed = |e| Failure::failed(format!("cannot start a worker: {e}"));
+        let failed = |e| Failure::failed(format!("cannot start a {role}: {e}"));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
         }
-        let listening = line.strip_prefix(READY).map(|address| address.trim().to_owned());
-        let address = listening.map(|address| match (&via, address.rsplit_once(':')) {
-            (Some(via), Some((_, port))) => format!("tcp://{via}:{port}"),
-            _ => address,
-        });
-        match address.as_deref().map(str::parse) {
-            Some(Ok(address)) => Ok(Self { child, address, socket }),
-            Some(Err(_)) | None => {
+        match line.strip_prefix(READY).and_then(|address| endpoint.reached_at(address.trim())) {
+            Some(address) => Ok(Self { child, address, _endpoint: endpoint }),
+            None => {
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(Failure::failed(format!("the worker ended, or said {line:?} instead of its address")))
+                Err(Failure::failed(format!("the {role} ended, or said {line:?} instead of its address")))
             }
         }
+    }
+
+    /// Writes a line to its stdin.
+    pub(super) fn tell(&mut self, line: &str) -> Result<(), Failure> {
+        let Some(stdin) = &mut self.child.stdin else { return Ok(()) };
+        let told = writeln!(stdin, "{line}").and_then(|()| stdin.flush());
+        told.map_err(|e| Failure::failed(format!("process {} has ended: {e}", self.child.id())))
     }
 
     /// Its process id.
@@ -82,7 +85,44 @@ impl Drop for Process {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Where a process of the bench listens. Dropping it removes the socket's file.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) listen: String,
+    via: Option<String>,
+    socket: Option<PathBuf>,
+}
+
+impl Endpoint {
+    /// That of the process with this number.
+    pub(super) fn new(args: &Args, index: u16) -> Self {
+        let via = env::var("PEER_VIA").ok().filter(|_| !args.uds);
+        let name = || format!("remex-bench-{}-{index}.sock", std::process::id());
+        let socket = args.uds.then(|| env::temp_dir().join(name()));
+        let listen = match (&socket, &via) {
+            (Some(path), _) => format!("unix:{}", path.display()),
+            (None, Some(_)) => "tcp://0.0.0.0:0".to_owned(),
+            (None, None) => "tcp://127.0.0.1:0".to_owned(),
+        };
+        Self { listen, via, socket }
+    }
+
+    /// Where others reach who says that it listens there.
+    pub(super) fn reached_at(&self, said: &str) -> Option<Address> {
+        match (&self.via, said.rsplit_once(':')) {
+            (Some(via), Some((_, port))) => format!("tcp://{via}:{port}").parse().ok(),
+            _ => said.parse().ok(),
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
         if let Some(path) = &self.socket {
+            // Whoever listened there may have removed it.
             let _ = std::fs::remove_file(path);
         }
     }

@@ -21,11 +21,7 @@ pub(super) const BULK_BYTE: u8 = 7;
 
 /// Serves until stdin ends: the client's process holds the other end, however it ends.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let (ended, end) = oneshot::channel::<()>();
-    thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        let _ = ended.send(());
-    });
+    let end = stdin_end();
     let bulk = bulk(args.size.get())?;
     crate::cli::system::block_on(async move {
         if args.raw {
@@ -39,6 +35,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let _ = end.await;
         server.stop().await.map_err(Failure::from)
     })
+}
+
+/// Comes when stdin has ended: with the process at its other end.
+pub(super) fn stdin_end() -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    end
 }
 
 /// Says where it listens.

@@ -1,5 +1,6 @@
 //! The built program, started as a person starts it: on port 0 and on sockets in temporary folders.
 
+mod bench;
 #[cfg(feature = "onnx")]
 mod config;
 mod devices;

@@ -1,0 +1,42 @@
+//! `remex bench`: figures come out, whatever they are.
+
+use serde_json::Value;
+
+use super::process::remex;
+
+/// The one line that is printed.
+fn figures(arguments: &[&str]) -> Value {
+    let end = remex([&["bench"][..], arguments].concat());
+    end.assert_done();
+    let [line] = &end.stdout[..] else { panic!("one line should be printed: {end:?}") };
+    serde_json::from_str(line).unwrap()
+}
+
+#[test]
+fn a_large_tensor_is_measured() {
+    let figures = figures(&["W4", "--size", "1000", "--reps", "1"]);
+    assert_eq!((&figures["workload"], &figures["unit"]), (&"W4".into(), &"GB/s".into()));
+}
+
+/// The bench itself checks every element of every member's sum.
+#[test]
+fn four_processes_sum_a_vector() {
+    // Over several chunks, over a part without elements, over sockets of both kinds.
+    for (arguments, bytes, system) in [
+        (&["W5", "--size", "2100004", "--reps", "3"][..], 2_100_004, "remex"),
+        (&["w5", "--size", "4", "--reps", "1"], 4, "remex"),
+        (&["W5", "--size", "4096", "--reps", "1", "--uds"], 4096, "remex-uds"),
+    ] {
+        let figures = figures(arguments);
+        assert_eq!((&figures["workload"], &figures["unit"]), (&"W5".into(), &"ms".into()), "{figures}");
+        assert_eq!((&figures["bytes"], &figures["ranks"]), (&bytes.into(), &4.into()), "{figures}");
+        assert_eq!(figures["system"], system);
+        assert!(figures["value"].as_f64().unwrap() > 0.0, "{figures}");
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    remex(["bench", "W5", "--size", "7"]).assert_failed(2, "--size is 7; W5 sums f32, so it should be a multiple of 4");
+    remex(["bench", "W5", "--raw"]).assert_failed(2, "W5 has no --raw: leave it out, or take W1, W2, W3 or W4");
+}
