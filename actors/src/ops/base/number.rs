@@ -40,6 +40,9 @@ pub(super) trait Real: Wide {
     fn logarithm(self) -> Self;
     fn root(self) -> Self;
     fn hyperbolic_tangent(self) -> Self;
+    /// The nearest number.
+    fn of_f64(x: f64) -> Self;
+    fn to_f64(self) -> f64;
 
     /// `1 / (1 + e^-x)`.
     fn logistic(self) -> Self {
@@ -69,6 +72,8 @@ macro_rules! reals {
             fn logarithm(self) -> Self { self.ln() }
             fn root(self) -> Self { self.sqrt() }
             fn hyperbolic_tangent(self) -> Self { self.tanh() }
+            fn of_f64(x: f64) -> Self { x as $ty }
+            fn to_f64(self) -> f64 { self.into() }
         }
     )*};
 }

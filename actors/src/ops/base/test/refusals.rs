@@ -166,8 +166,15 @@ fn values_that_a_type_has_not_are_refused() {
     random("random_uniform", ("low", 1.0), ("high", 1.0), "\"low\" below \"high\"");
     random("random_uniform", ("low", f64::NAN), ("high", 1.0), "finite");
     random("random_uniform", ("low", f64::MIN), ("high", f64::MAX), "finite");
+    let wide = none().with("dtype", DType::F64).with("shape", vec![1i64]).with("seed", 1i64);
+    invalid("random_uniform", &[], wide.with("low", f64::MIN).with("high", f64::MAX), "their difference");
     random("random_normal", ("mean", 0.0), ("stddev", -1.0), "not negative");
     random("random_normal", ("mean", f64::INFINITY), ("stddev", 1.0), "finite");
+    // In the type that is asked for.
+    random("random_uniform", ("low", 0.0), ("high", 1e300), "as f32 0.0 and inf; both, and their difference");
+    random("random_uniform", ("low", 1.0), ("high", 1.0 + f64::EPSILON), "as f32 1.0 and 1.0");
+    random("random_normal", ("mean", 1e300), ("stddev", 1.0), "finite as f32");
+    random("random_normal", ("mean", 0.0), ("stddev", 1e39), "finite as f32");
 }
 
 /// OP-2.
