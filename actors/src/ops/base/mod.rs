@@ -71,10 +71,7 @@ impl BaseOp {
     fn check(&self, inputs: usize, attrs: &Attrs) -> Outcome<()> {
         let (fewest, most) = self.inputs;
         if inputs < fewest || inputs > most {
-            let takes = match most {
-                usize::MAX => format!("{fewest} or more"),
-                _ => fewest.to_string(),
-            };
+            let takes = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
             return check::refuse(format!("takes {takes} inputs, {inputs} were given"));
         }
         match attrs.iter().find(|(name, _)| !self.attrs.contains(name)) {

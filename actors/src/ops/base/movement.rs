@@ -3,6 +3,7 @@
 use ndarray::{Axis, IxDyn, Slice};
 use remex_protocol::{
     attrs::{Attr, Attrs},
+    frame::MAX_ARGS,
     tensor::{DType, Tensor, TensorMetadata},
 };
 
@@ -24,14 +25,7 @@ pub(super) const OPS: &[BaseOp] = &[
         run: transpose,
         shares: false,
     },
-    BaseOp {
-        name: "concat",
-        inputs: (1, usize::MAX),
-        attrs: &["axis"],
-        infer: concatenated,
-        run: concat,
-        shares: false,
-    },
+    BaseOp { name: "concat", inputs: (1, MAX_ARGS), attrs: &["axis"], infer: concatenated, run: concat, shares: false },
     BaseOp {
         name: "slice",
         inputs: (1, 1),

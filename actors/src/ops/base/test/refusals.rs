@@ -3,7 +3,7 @@
 use remex_protocol::{
     ErrorCode,
     attrs::{Attr, Attrs},
-    frame::MAX_PAYLOAD,
+    frame::{MAX_ARGS, MAX_PAYLOAD},
     tensor::{DType, Shape, Tensor, TensorMetadata},
 };
 
@@ -30,13 +30,24 @@ fn a_wrong_number_of_inputs_is_refused_when_the_op_is_bound() {
     let ops = OpRegistry::base();
     for op in base::all() {
         let name = op.name;
-        let error = ops.bind(name, none(), op.inputs.0 + 5, 1);
-        let error = if op.inputs.1 == usize::MAX { ops.bind(name, none(), 0, 1) } else { error };
-        let error = error.unwrap_err();
-        assert_eq!((error.code(), error.program()), (ErrorCode::InvalidArgument, Some(name)));
-        assert!(error.message().contains("inputs,"), "{error}");
+        let (fewest, most) = op.inputs;
+        for inputs in fewest.checked_sub(1).into_iter().chain([most.saturating_add(1)]) {
+            let error = ops.bind(name, none(), inputs, 1).unwrap_err();
+            assert_eq!((error.code(), error.program()), (ErrorCode::InvalidArgument, Some(name)));
+            assert!(error.message().contains("inputs,"), "{error}");
+        }
         let error = ops.bind(name, none(), op.inputs.0, 2).unwrap_err();
         assert!(error.message().contains("has 1 outputs, the call names 2"), "{error}");
+    }
+}
+
+#[test]
+fn concat_takes_as_many_inputs_as_a_call_has() {
+    let bind = |inputs| OpRegistry::base().bind("concat", none().with("axis", 0i64), inputs, 1);
+    assert!(bind(1).is_ok() && bind(MAX_ARGS).is_ok());
+    for inputs in [0, MAX_ARGS + 1] {
+        let error = bind(inputs).unwrap_err();
+        assert!(error.message().contains(&format!("takes 1 to 1024 inputs, {inputs} were given")), "{error}");
     }
 }
 
