@@ -8,7 +8,9 @@ use remex_protocol::{
 };
 
 use super::{
-    BaseOp, Outcome, check,
+    BaseOp, Outcome,
+    attributes::{Kind, optional, required},
+    check,
     make::{for_bits, lengths, stretch},
 };
 
@@ -16,7 +18,7 @@ pub(super) const OPS: &[BaseOp] = &[
     BaseOp {
         name: "transpose",
         inputs: (1, 1),
-        attrs: &["perm"],
+        attrs: &[optional("perm", Kind::Ints)],
         infer: |inputs, attrs| {
             let dims = inputs[0].shape.dims();
             let perm = perm(&inputs[0], attrs)?;
@@ -25,11 +27,18 @@ pub(super) const OPS: &[BaseOp] = &[
         run: transpose,
         shares: false,
     },
-    BaseOp { name: "concat", inputs: (1, MAX_ARGS), attrs: &["axis"], infer: concatenated, run: concat, shares: false },
+    BaseOp {
+        name: "concat",
+        inputs: (1, MAX_ARGS),
+        attrs: &[required("axis", Kind::Int)],
+        infer: concatenated,
+        run: concat,
+        shares: false,
+    },
     BaseOp {
         name: "slice",
         inputs: (1, 1),
-        attrs: &["begin", "end", "stride"],
+        attrs: &[required("begin", Kind::Ints), required("end", Kind::Ints), optional("stride", Kind::Ints)],
         infer: |inputs, attrs| {
             let cuts = cuts(&inputs[0], attrs)?;
             check::output(inputs[0].dtype, cuts.iter().map(|cut| cut.len).collect())
@@ -37,7 +46,14 @@ pub(super) const OPS: &[BaseOp] = &[
         run: slice,
         shares: false,
     },
-    BaseOp { name: "fill", inputs: (1, 1), attrs: &["shape"], infer: filled, run: fill, shares: false },
+    BaseOp {
+        name: "fill",
+        inputs: (1, 1),
+        attrs: &[required("shape", Kind::Shape)],
+        infer: filled,
+        run: fill,
+        shares: false,
+    },
 ];
 
 /// Which axis of the input each axis of the output is.

@@ -14,7 +14,9 @@ use remex_protocol::{
 };
 
 use super::{
-    BaseOp, Outcome, check,
+    BaseOp, Outcome,
+    attributes::{Kind, optional, required},
+    check,
     make::make,
     movement::shape,
     number::{Number, Real, for_real},
@@ -24,7 +26,13 @@ pub(super) const OPS: &[BaseOp] = &[
     BaseOp {
         name: "random_uniform",
         inputs: (0, 0),
-        attrs: &["dtype", "shape", "seed", "low", "high"],
+        attrs: &[
+            required("dtype", Kind::DType),
+            required("shape", Kind::Shape),
+            required("seed", Kind::Int),
+            optional("low", Kind::Float),
+            optional("high", Kind::Float),
+        ],
         infer: |_, attrs| {
             let output = infer(attrs)?;
             uniform(attrs, output.dtype)?;
@@ -39,7 +47,13 @@ pub(super) const OPS: &[BaseOp] = &[
     BaseOp {
         name: "random_normal",
         inputs: (0, 0),
-        attrs: &["dtype", "shape", "seed", "mean", "stddev"],
+        attrs: &[
+            required("dtype", Kind::DType),
+            required("shape", Kind::Shape),
+            required("seed", Kind::Int),
+            optional("mean", Kind::Float),
+            optional("stddev", Kind::Float),
+        ],
         infer: |_, attrs| {
             let output = infer(attrs)?;
             normal(attrs, output.dtype)?;

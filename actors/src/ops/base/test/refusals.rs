@@ -7,7 +7,7 @@ use remex_protocol::{
     tensor::{DType, Shape, Tensor, TensorMetadata},
 };
 
-use super::{bools, none, run, tensor};
+use super::{bools, none, required, run, tensor};
 use crate::ops::{OpRegistry, base};
 
 fn refused(name: &str, inputs: &[Tensor], attrs: Attrs, code: ErrorCode, words: &str) {
@@ -36,7 +36,7 @@ fn a_wrong_number_of_inputs_is_refused_when_the_op_is_bound() {
             assert_eq!((error.code(), error.program()), (ErrorCode::InvalidArgument, Some(name)));
             assert!(error.message().contains("inputs,"), "{error}");
         }
-        let error = ops.bind(name, none(), op.inputs.0, 2).unwrap_err();
+        let error = ops.bind(name, required(&op), op.inputs.0, 2).unwrap_err();
         assert!(error.message().contains("has 1 outputs, the call names 2"), "{error}");
     }
 }
@@ -56,7 +56,7 @@ fn an_unknown_attribute_is_refused_with_those_there_are() {
     for op in base::all() {
         let error = OpRegistry::base().bind(op.name, none().with("colour", 1i64), op.inputs.0, 1).unwrap_err();
         assert!(error.message().contains("\"colour\""), "{error}");
-        assert!(op.attrs.iter().all(|attr| error.message().contains(attr)), "{error}");
+        assert!(op.attrs.iter().all(|attr| error.message().contains(attr.name)), "{error}");
     }
     invalid("sum", &[x()], none().with("axis", 1i64), "has no attribute \"axis\"; it has axes, keepdims");
     invalid("neg", &[x()], none().with("axis", 1i64), "has no attributes, but \"axis\" is given");
@@ -70,12 +70,29 @@ fn a_wrong_type_of_attribute_is_refused() {
     invalid("cast", &[x()], none().with("dtype", "f32"), "\"dtype\" must be an element type, it is a text");
     invalid("concat", &[x()], none(), "\"axis\" must be an integer");
     invalid("slice", &[x()], none().with("begin", vec![0i64, 0]), "\"end\" must be a list of integers");
-    invalid("reshape", &[x()], none(), "\"shape\" must be a list of integers");
+    invalid("reshape", &[x()], none(), "\"shape\" must be a shape or a list of integers");
     invalid("fill", &[tensor([], &[1u8])], none(), "\"shape\" must be a shape");
     let attrs = none().with("dtype", DType::F32).with("shape", vec![1i64]);
     invalid("random_normal", &[], attrs.clone(), "\"seed\" must be an integer, it is not given");
-    invalid("constant", &[], attrs.clone(), "\"values\" must be integers, numbers, or true and false; it is not given");
+    invalid("constant", &[], attrs.clone(), "\"values\" must be integers, numbers, or true and false, it is not given");
     invalid("constant", &[], attrs.with("values", "x"), "it is a text");
+}
+
+#[test]
+fn a_wrong_or_missing_attribute_is_refused_when_the_op_is_bound() {
+    fn check(name: &str, inputs: usize, attrs: Attrs, words: &str) {
+        let error = OpRegistry::base().bind(name, attrs, inputs, 1).unwrap_err();
+        assert_eq!((error.code(), error.program()), (ErrorCode::InvalidArgument, Some(name)));
+        assert!(error.message().contains(words), "{error}");
+    }
+    check("sum", 1, none().with("axes", 1i64), "\"axes\" must be a list of integers, it is an integer");
+    check("concat", 2, none(), "\"axis\" must be an integer, it is not given");
+    check("slice", 1, none().with("begin", vec![0i64]), "\"end\" must be a list of integers, it is not given");
+    check("cast", 1, none().with("dtype", "f32"), "\"dtype\" must be an element type, it is a text");
+    check("fill", 1, none().with("shape", vec![1.0]), "\"shape\" must be a shape or a list of integers");
+    let constant = none().with("dtype", DType::F32).with("shape", vec![1i64]);
+    check("constant", 0, constant.clone(), "\"values\" must be integers, numbers, or true and false, it is not given");
+    check("random_normal", 0, constant.with("seed", 1i64).with("mean", 1i64), "\"mean\" must be a number");
 }
 
 #[test]
@@ -217,6 +234,6 @@ fn an_input_that_is_no_array_is_refused() {
     let none_such = Tensor::zeros(TensorMetadata::new(DType::F32, [0, u64::MAX, 2])).unwrap();
     for op in base::all().filter(|op| op.inputs.0 > 0) {
         let inputs = vec![none_such.clone(); op.inputs.0];
-        invalid(op.name, &inputs, none(), "multiply to more than an array can have");
+        invalid(op.name, &inputs, required(&op), "multiply to more than an array can have");
     }
 }
