@@ -10,12 +10,12 @@ use serde::{
 
 use crate::{
     bounded,
-    frame::MAX_ATTR_LEN,
+    frame::{MAX_ATTR_LEN, MAX_ATTRS, MAX_ATTRS_TOTAL, MAX_NAME},
     tensor::{DType, Shape},
 };
 
 macro_rules! attrs {
-    ($($number:literal $variant:ident($type:ty) $getter:ident $getter_or:ident $what:literal, $len:expr;)*) => {
+    ($($number:literal $variant:ident($type:ty as $read:ty) $getter:ident $getter_or:ident $what:literal, $len:expr;)*) => {
         /// The value of an attribute. Travels as a number for its type, and the value.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Attr {
@@ -43,7 +43,7 @@ macro_rules! attrs {
 
             fn decode<'de, A: SeqAccess<'de>>(kind: u8, seq: &mut A) -> Result<Option<Self>, A::Error> {
                 match kind {
-                    $($number => seq.next_element::<$type>().map(|value| value.map(Attr::$variant)),)*
+                    $($number => seq.next_element::<$read>().map(|value| value.map(|read| Attr::$variant(read.into()))),)*
                     _ => Err(A::Error::custom(format!("{kind} is not the number of a type of attribute"))),
                 }
             }
@@ -75,18 +75,61 @@ macro_rules! attrs {
 }
 
 attrs! {
-    1 Int(i64) int int_or "an integer", |_| 1;
-    2 Float(f64) float float_or "a number", |_| 1;
-    3 Bool(bool) bool bool_or "true or false", |_| 1;
-    4 Str(String) str str_or "a text", String::len;
-    5 DType(DType) dtype dtype_or "an element type", |_| 1;
-    6 Shape(Shape) shape shape_or "a shape", Shape::rank;
-    7 Ints(Vec<i64>) ints ints_or "a list of integers", Vec::len;
-    8 Floats(Vec<f64>) floats floats_or "a list of numbers", Vec::len;
-    9 Bools(Vec<bool>) bools bools_or "a list of true and false", Vec::len;
-    10 Strs(Vec<String>) strs strs_or "a list of texts", |texts| texts.iter().map(|text| text.len() + 1).sum();
-    11 DTypes(Vec<DType>) dtypes dtypes_or "a list of element types", Vec::len;
-    12 Shapes(Vec<Shape>) shapes shapes_or "a list of shapes", |shapes| shapes.iter().map(|shape| shape.rank() + 1).sum();
+    1 Int(i64 as i64) int int_or "an integer", Weight::weight;
+    2 Float(f64 as f64) float float_or "a number", Weight::weight;
+    3 Bool(bool as bool) bool bool_or "true or false", Weight::weight;
+    4 Str(String as String) str str_or "a text", String::len;
+    5 DType(DType as DType) dtype dtype_or "an element type", Weight::weight;
+    6 Shape(Shape as Shape) shape shape_or "a shape", Shape::rank;
+    7 Ints(Vec<i64> as Counted<i64>) ints ints_or "a list of integers", all;
+    8 Floats(Vec<f64> as Counted<f64>) floats floats_or "a list of numbers", all;
+    9 Bools(Vec<bool> as Counted<bool>) bools bools_or "a list of true and false", all;
+    10 Strs(Vec<String> as Counted<String>) strs strs_or "a list of texts", all;
+    11 DTypes(Vec<DType> as Counted<DType>) dtypes dtypes_or "a list of element types", all;
+    12 Shapes(Vec<Shape> as Counted<Shape>) shapes shapes_or "a list of shapes", all;
+}
+
+/// What an element of a list counts for.
+trait Weight {
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+impl Weight for i64 {}
+impl Weight for f64 {}
+impl Weight for bool {}
+impl Weight for DType {}
+
+impl Weight for String {
+    fn weight(&self) -> usize {
+        self.len() + 1
+    }
+}
+
+impl Weight for Shape {
+    fn weight(&self) -> usize {
+        self.rank() + 1
+    }
+}
+
+fn all<T: Weight>(list: &Vec<T>) -> usize {
+    list.iter().map(Weight::weight).sum()
+}
+
+/// A list whose elements are counted while they are read.
+struct Counted<T>(Vec<T>);
+
+impl<T> From<Counted<T>> for Vec<T> {
+    fn from(Counted(list): Counted<T>) -> Self {
+        list
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Weight> Deserialize<'de> for Counted<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bounded::elements(deserializer, T::weight).map(Self)
+    }
 }
 
 impl From<&str> for Attr {
@@ -170,17 +213,24 @@ impl Attrs {
 
     /// Why they would be refused on the wire, if they would.
     pub fn check(&self) -> Result<(), String> {
-        let too_many = (self.len() > crate::frame::MAX_ATTRS)
-            .then(|| format!("{} attributes, at most {} are allowed", self.len(), crate::frame::MAX_ATTRS));
-        let wrong = self.0.iter().find_map(|Named(name, attr)| check(name, attr).err());
-        too_many.or(wrong).map_or(Ok(()), Err)
+        if self.len() > MAX_ATTRS {
+            return Err(format!("{} attributes, at most {MAX_ATTRS} are allowed", self.len()));
+        }
+        self.0.iter().try_for_each(|Named(name, attr)| check(name, attr))?;
+        together(self.0.iter().map(|Named(_, attr)| attr.len()).sum())
     }
 }
 
+fn together(total: usize) -> Result<(), String> {
+    if total > MAX_ATTRS_TOTAL {
+        return Err(format!("the attributes have {total} elements together, at most {MAX_ATTRS_TOTAL} are allowed"));
+    }
+    Ok(())
+}
+
 fn check(name: &str, attr: &Attr) -> Result<(), String> {
-    if name.is_empty() || name.len() > crate::frame::MAX_NAME {
-        let most = crate::frame::MAX_NAME;
-        return Err(format!("an attribute whose name has {} bytes, 1 to {most} are allowed", name.len()));
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!("an attribute whose name has {} bytes, 1 to {MAX_NAME} are allowed", name.len()));
     }
     if attr.len() > MAX_ATTR_LEN {
         return Err(format!("attribute {name:?} has {} elements, at most {MAX_ATTR_LEN} are allowed", attr.len()));
@@ -218,7 +268,9 @@ impl<'de> Deserialize<'de> for Named {
                 let missing = |at| A::Error::invalid_length(at, &self);
                 let name: String = seq.next_element()?.ok_or_else(|| missing(0))?;
                 let kind = seq.next_element()?.ok_or_else(|| missing(1))?;
-                let attr = Attr::decode(kind, &mut seq)?.ok_or_else(|| missing(2))?;
+                let attr = Attr::decode(kind, &mut seq)
+                    .map_err(|error| A::Error::custom(format!("attribute {name:?}: {error}")))?
+                    .ok_or_else(|| missing(2))?;
                 check(&name, &attr).map_err(A::Error::custom)?;
                 match seq.next_element::<IgnoredAny>()? {
                     None => Ok(Named(name, attr)),
@@ -232,23 +284,42 @@ impl<'de> Deserialize<'de> for Named {
 
 impl<'de> Deserialize<'de> for Attrs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let named: Vec<Named> = bounded::attrs(deserializer)?;
-        for (i, Named(name, _)) in named.iter().enumerate() {
-            if named[..i].iter().any(|other| other.0 == *name) {
-                return Err(D::Error::custom(format!("attribute {name:?} stands twice")));
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Attrs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {MAX_ATTRS} attributes")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Attrs, A::Error> {
+                let too_many = || A::Error::custom(format!("more than {MAX_ATTRS} attributes in one list"));
+                if seq.size_hint() > Some(MAX_ATTRS) {
+                    return Err(too_many());
+                }
+                let (mut attrs, mut total) = (Attrs::new(), 0);
+                while let Some(Named(name, attr)) = seq.next_element()? {
+                    total += attr.len();
+                    together(total).map_err(A::Error::custom)?;
+                    if attrs.len() == MAX_ATTRS {
+                        return Err(too_many());
+                    }
+                    if attrs.get(&name).is_some() {
+                        return Err(A::Error::custom(format!("attribute {name:?} stands twice")));
+                    }
+                    attrs.0.push(Named(name, attr));
+                }
+                Ok(attrs)
             }
         }
-        Ok(Self(named))
+        deserializer.deserialize_seq(All)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        codec,
-        frame::{MAX_ATTRS, MAX_NAME},
-    };
+    use crate::codec;
 
     fn all() -> Attrs {
         Attrs::new()
@@ -297,7 +368,12 @@ mod tests {
         assert!(many(MAX_ATTRS + 1).check().is_err());
         let long = |n: usize| Attrs::new().with("x", vec![0i64; n]);
         assert!(round(&long(MAX_ATTR_LEN)).is_ok());
-        assert!(round(&long(MAX_ATTR_LEN + 1)).unwrap_err().contains("has 4097 elements, at most 4096"));
+        let error = round(&long(MAX_ATTR_LEN + 1)).unwrap_err();
+        assert!(error.contains("attribute \"x\": more than 4096 elements of an attribute"), "{error}");
+        assert!(long(MAX_ATTR_LEN + 1).check().unwrap_err().contains("has 4097 elements, at most 4096"));
+        let text = |n: usize| Attrs::new().with("x", "n".repeat(n));
+        assert!(round(&text(MAX_ATTR_LEN)).is_ok());
+        assert!(round(&text(MAX_ATTR_LEN + 1)).unwrap_err().contains("has 4097 elements, at most 4096"));
         assert!(round(&Attrs::new().with("n".repeat(MAX_NAME + 1), 1i64)).unwrap_err().contains("257 bytes"));
         assert!(round(&Attrs::new().with("", 1i64)).is_err());
         for (bytes, words) in [
@@ -309,5 +385,49 @@ mod tests {
             let error = codec::decode::<Attrs>(bytes).unwrap_err();
             assert!(error.0.contains(words), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_long_list_is_not_read_to_its_end() {
+        // The count alone is enough: the elements need not be there.
+        for kind in 7..=12u8 {
+            let bytes = [&[0x91, 0x93, 0xa1, b'x', kind][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
+            let error = codec::decode::<Attrs>(&bytes).unwrap_err();
+            assert!(error.0.contains("more than 4096 elements of an attribute"), "{kind}: {error:?}");
+        }
+        // Nor is one of which few elements are too much already: texts and shapes count for what is in them. The last
+        // element is none of that kind, and would be refused for that.
+        let mut texts = vec![0x91, 0x93, 0xa1, b'x', 10, 0x93];
+        for _ in 0..2 {
+            texts.extend_from_slice(&[0xda, 0x0f, 0xff]);
+            texts.extend_from_slice(&[b'n'; 0xfff]);
+        }
+        texts.push(0xc0);
+        let error = codec::decode::<Attrs>(&texts).unwrap_err();
+        assert!(error.0.contains("more than 4096 elements of an attribute"), "{error:?}");
+        let shapes = |n: usize| Attrs::new().with("x", vec![Shape::try_from(vec![1; 31]).unwrap(); n]);
+        assert!(round(&shapes(128)).is_ok());
+        assert!(round(&shapes(129)).unwrap_err().contains("more than 4096 elements of an attribute"));
+    }
+
+    #[test]
+    fn all_attributes_together_have_a_limit() {
+        let lists = |n: usize| {
+            let whole = (0..n).map(|i| (format!("a{i}"), Attr::Bools(vec![true; MAX_ATTR_LEN])));
+            whole.collect::<Attrs>()
+        };
+        let full = MAX_ATTRS_TOTAL / MAX_ATTR_LEN;
+        assert!(round(&lists(full)).is_ok() && lists(full).check().is_ok());
+        let over = lists(full).with("one", true);
+        for error in [round(&over).unwrap_err(), over.check().unwrap_err()] {
+            assert!(error.contains("16385 elements together, at most 16384 are allowed"), "{error}");
+        }
+        // Those that come after the limit is passed are not read: the last of these is malformed.
+        let mut bytes = Vec::new();
+        codec::encode(&mut bytes, &lists(full + 1)).unwrap();
+        bytes[0] += 1;
+        bytes.push(0xc0);
+        let error = codec::decode::<Attrs>(&bytes).unwrap_err();
+        assert!(error.0.contains("elements together"), "{error:?}");
     }
 }

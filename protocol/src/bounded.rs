@@ -15,7 +15,7 @@ use serde::{
 use crate::{
     cluster::MAX_GROUPS,
     error::MAX_VIA,
-    frame::{MAX_ARGS, MAX_ATTRS, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS},
+    frame::{MAX_ARGS, MAX_ATTR_LEN, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS},
     signature::Dim,
     tensor::MAX_RANK,
 };
@@ -28,7 +28,7 @@ macro_rules! lists {
             D: Deserializer<'de>,
             C: Default + IntoIterator<Item: Deserialize<'de>> + Extend<<C as IntoIterator>::Item>,
         {
-            deserializer.deserialize_seq(List { most: $most, what: $what, list: PhantomData })
+            deserializer.deserialize_seq(List { most: $most, what: $what, weight: |_| 1, list: PhantomData })
         }
     )*};
 }
@@ -46,18 +46,32 @@ lists! {
     members, MAX_TASKS, "members";
     /// Lengths of the buffers of one SendData.
     buffers, MAX_ARGS, "buffers";
-    /// Attributes of an op.
-    attrs, MAX_ATTRS, "attributes";
     /// The way that an error came.
     via, MAX_VIA, "calls that an error came through";
-    /// Not used as it is: see `baggage` and `dims`.
-    pairs, MAX_BAGGAGE, "baggage entries";
+    /// Lengths of a shape; for those of an argument see `dims`.
     lengths, MAX_RANK, "dimensions";
+    /// Not used as it is: see `baggage`.
+    pairs, MAX_BAGGAGE, "baggage entries";
 }
 
-struct List<C> {
+/// The elements of an attribute, of which each counts for its `weight`.
+pub(crate) fn elements<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    weight: fn(&T) -> usize,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(List {
+        most: MAX_ATTR_LEN,
+        what: "elements of an attribute",
+        weight,
+        list: PhantomData,
+    })
+}
+
+struct List<C: IntoIterator> {
     most: usize,
     what: &'static str,
+    /// What an element counts for.
+    weight: fn(&C::Item) -> usize,
     list: PhantomData<C>,
 }
 
@@ -77,7 +91,7 @@ where
             count = 0;
             list.extend(std::iter::from_fn(|| match seq.next_element() {
                 Ok(Some(element)) => {
-                    count += 1;
+                    count += (self.weight)(&element);
                     (count <= self.most).then_some(element)
                 }
                 Ok(None) => None,

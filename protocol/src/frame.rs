@@ -45,6 +45,8 @@ pub const MAX_ARGS: usize = 1024;
 pub const MAX_ATTRS: usize = 64;
 /// Most elements of one attribute, or bytes of its text.
 pub const MAX_ATTR_LEN: usize = 4096;
+/// Most elements, and bytes of text, of all attributes of a call together.
+pub const MAX_ATTRS_TOTAL: usize = 16_384;
 /// Most objects in one `DeleteObjects`.
 pub const MAX_DELETES: usize = 16_384;
 /// Longest name of a program, job, device type, format or tensor, in bytes.

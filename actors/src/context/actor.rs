@@ -139,14 +139,14 @@ impl Actor for DistributedContext {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.shared.ingress.attach(ctx.address().recipient());
+        self.shared.ingress.attach(ctx.address().recipient(), &self.shared);
         self.shared.reaching.attach(ctx.address().recipient());
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
         self.shared.close(closed());
         self.parked.close(&self.shared, self.shared.closed.get().unwrap_or(&closed()));
-        drop(self.shared.ingress.take());
+        outgoing::refuse(&self.shared);
         self.joins.leave();
         self.shared.registered.clear();
     }

@@ -1,6 +1,6 @@
 //! Where callers, on any thread, leave what the context is to send.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use actix::Recipient;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use remex_protocol::{
     ids::{CallId, ObjectId, TaskIndex},
 };
 
-use super::{Drain, parked::ParkedCall};
+use super::{ContextShared, Drain, actor::closed, outgoing, parked::ParkedCall};
 use crate::{
     client::{Admission, Edge},
     envelope::post,
@@ -52,13 +52,13 @@ pub(crate) struct QueuedCall {
 #[derive(Debug, Default)]
 pub(crate) struct Ingress {
     queue: Mutex<Vec<Queued>>,
-    drain: OnceLock<Recipient<Drain>>,
+    drain: OnceLock<(Recipient<Drain>, Weak<ContextShared>)>,
 }
 
 impl Ingress {
     /// The actor that empties the queue is there.
-    pub(crate) fn attach(&self, drain: Recipient<Drain>) {
-        let _ = self.drain.set(drain);
+    pub(crate) fn attach(&self, drain: Recipient<Drain>, context: &Arc<ContextShared>) {
+        let _ = self.drain.set((drain, Arc::downgrade(context)));
         self.tell();
     }
 
@@ -100,13 +100,14 @@ impl Ingress {
     }
 
     fn tell(&self) {
-        if let Some(drain) = self.drain.get() {
-            if drain.connected() {
-                post(drain, Drain);
-            } else {
-                // Nobody will send it: dropping it settles what was promised (I1).
-                drop(self.take());
-            }
+        let Some((drain, context)) = self.drain.get() else { return };
+        if drain.connected() {
+            post(drain, Drain);
+        } else if let Some(context) = context.upgrade() {
+            // The actor ended after the caller had found the context open: nobody will send it (I1). Not by `close`,
+            // which takes the locks of the chains: the caller may hold one.
+            let _ = context.closed.set(closed());
+            outgoing::refuse(&context);
         }
     }
 

@@ -23,6 +23,8 @@ mod ingress;
 mod messages;
 mod op;
 mod outgoing;
+#[cfg(test)]
+mod outgoing_test;
 mod parked;
 mod peer;
 mod plan;

@@ -63,6 +63,12 @@ pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall)
     }
 }
 
+/// The context is closed, and nothing that was queued will be sent: it fails with that, and its slots and credits are free
+/// again.
+pub(super) fn refuse(shared: &Arc<ContextShared>) {
+    send(shared, |parked| parked.expected().2);
+}
+
 fn send_to(shared: &ContextShared, task: TaskIndex, mut batch: Batch) {
     if batch.is_empty() {
         return;

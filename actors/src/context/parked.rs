@@ -32,6 +32,16 @@ pub(crate) struct ParkedCall {
     pub(crate) admission: Option<Admission>,
 }
 
+impl ParkedCall {
+    /// What is to be sent, its own promises, and what is to be expected of it.
+    pub(super) fn expected(self) -> (Draft, CallCell, Expectation) {
+        let ParkedCall { draft, call, own, promised, admission } = self;
+        let (name, deadline) = (draft.method(), draft.deadline.into_std());
+        let expectation = Expectation { call, name, deadline, promised, admission, holds: draft.holds() };
+        (draft, own, expectation)
+    }
+}
+
 /// All calls of a context that wait for others.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
@@ -49,11 +59,10 @@ impl Parked {
     /// Keeps a call. Gives its name here, what is to be expected of it, and a future that ends when the call is to be
     /// sent, or is not to be: because a call before it failed, or its own promises are settled.
     pub(super) fn park(&mut self, parked: ParkedCall) -> (u64, Expectation, impl Future<Output = Result<()>> + use<>) {
-        let ParkedCall { mut draft, call, own, promised, admission } = parked;
+        let call = parked.call;
+        let (mut draft, own, expectation) = parked.expected();
         let after = std::mem::take(&mut draft.after);
         let name = draft.name.clone();
-        let (method, deadline) = (draft.method(), draft.deadline.into_std());
-        let expectation = Expectation { call, name: method, deadline, promised, admission, holds: draft.holds() };
         let key = self.next;
         self.next += 1;
         self.calls.insert(key, Kept { draft, call });

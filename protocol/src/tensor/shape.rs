@@ -2,15 +2,16 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use smallvec::SmallVec;
+
+use crate::bounded;
 
 /// Most dimensions of a tensor.
 pub const MAX_RANK: usize = 32;
 
 /// Lengths of the dimensions, the slowest first; none is a scalar. At most [`MAX_RANK`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "SmallVec<[u64; 4]>")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Shape(SmallVec<[u64; 4]>);
 
 impl Shape {
@@ -36,6 +37,13 @@ impl Shape {
             return Some(0);
         }
         self.0.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim))
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    // Not as its list does it, which makes room for as many lengths as there are said to be.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bounded::lengths(deserializer).map(Self)
     }
 }
 
@@ -110,5 +118,12 @@ mod tests {
     fn too_many_dimensions_are_refused() {
         assert!(Shape::try_from(vec![1; MAX_RANK]).is_ok());
         assert!(Shape::try_from(vec![1; MAX_RANK + 1]).unwrap_err().contains("33 dimensions"));
+    }
+
+    #[test]
+    fn no_room_is_made_for_more_dimensions_than_there_may_be() {
+        // The count alone, of 2^32 - 1 lengths that are not there, is enough.
+        let error = crate::decode::<Shape>(&[0xdd, 0xff, 0xff, 0xff, 0xff]).unwrap_err();
+        assert_eq!(error.0, "more than 32 dimensions in one list");
     }
 }

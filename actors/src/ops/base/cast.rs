@@ -7,10 +7,16 @@ use remex_protocol::{
     tensor::{Bool, Element, Tensor, TensorMetadata},
 };
 
-use super::{BaseOp, Outcome, check, make::make, number::for_every};
+use super::{
+    BaseOp, Outcome,
+    attributes::{Kind, required},
+    check,
+    make::make,
+    number::for_every,
+};
 
 pub(super) const OPS: &[BaseOp] =
-    &[BaseOp { name: "cast", inputs: (1, 1), attrs: &["dtype"], infer, run, shares: false }];
+    &[BaseOp { name: "cast", inputs: (1, 1), attrs: &[required("dtype", Kind::DType)], infer, run, shares: false }];
 
 fn infer(inputs: &[TensorMetadata], attrs: &Attrs) -> Outcome<TensorMetadata> {
     check::output(*attrs.dtype("dtype")?, inputs[0].shape.dims().to_vec())

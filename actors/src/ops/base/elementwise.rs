@@ -63,12 +63,12 @@ macro_rules! binary {
 }
 
 binary! {
-    add |a, b| Some(a.plus(b));
-    sub |a, b| Some(a.minus(b));
-    mul |a, b| Some(a.times(b));
+    add |a, b| Ok(a.plus(b));
+    sub |a, b| Ok(a.minus(b));
+    mul |a, b| Ok(a.times(b));
     div |a, b| a.over(b);
-    minimum |a, b| Some(a.least(b));
-    maximum |a, b| Some(a.most(b));
+    minimum |a, b| Ok(a.least(b));
+    maximum |a, b| Ok(a.most(b));
     pow |a, b| a.power(b);
 }
 
@@ -96,12 +96,12 @@ unary! {
     sigmoid |a| a.logistic();
 }
 
-/// Both inputs are stretched to the output's shape. Fails if there is a pair that `f` has no result for.
+/// Both inputs are stretched to the output's shape. Fails if there is a pair that `f` has no result for, with its reason.
 fn zip<T: Number>(
     inputs: &[Tensor],
     output: TensorMetadata,
     name: &str,
-    f: impl Fn(T::Wide, T::Wide) -> Option<T::Wide>,
+    f: impl Fn(T::Wide, T::Wide) -> Result<T::Wide, &'static str>,
 ) -> Outcome<Tensor> {
     let [a, b] = inputs else { return check::refuse("takes 2 inputs") };
     let (a, b, dims) = (a.view::<T>()?, b.view::<T>()?, lengths(&output));
@@ -109,13 +109,13 @@ fn zip<T: Number>(
         let mut wrong = None;
         Zip::from(array).and(stretch(&a, &dims)?).and(stretch(&b, &dims)?).for_each(|to, &a, &b| {
             match f(a.wide(), b.wide()) {
-                Some(result) => *to = T::narrow(result),
-                None => wrong = Some((a, b)),
+                Ok(result) => *to = T::narrow(result),
+                Err(why) => wrong = Some((a, b, why)),
             }
         });
         match wrong {
             None => Ok(()),
-            Some((a, b)) => check::out_of_range(format!("{name}({a:?}, {b:?}) is not an integer of this type")),
+            Some((a, b, why)) => check::out_of_range(format!("{name}({a:?}, {b:?}): {why}")),
         }
     })
 }

@@ -1,5 +1,6 @@
 //! The base set: what an op of it is made of, and the list of all.
 
+mod attributes;
 mod cast;
 mod check;
 mod compare;
@@ -21,6 +22,7 @@ use remex_protocol::{
     tensor::{DType, Tensor, TensorMetadata},
 };
 
+use self::attributes::Attribute;
 use super::Op;
 use crate::programs::ProgramError;
 
@@ -32,8 +34,8 @@ pub(super) struct BaseOp {
     name: &'static str,
     /// Fewest and most inputs.
     inputs: (usize, usize),
-    /// Names of the attributes, those that must be given and those that may be.
-    attrs: &'static [&'static str],
+    /// The attributes, those that must be given and those that may be.
+    attrs: &'static [Attribute],
     /// Checks what it is given and says what the output will be.
     infer: fn(&[TensorMetadata], &Attrs) -> Outcome<TensorMetadata>,
     /// Computes the output, whose metadata has been inferred.
@@ -71,19 +73,10 @@ impl BaseOp {
     fn check(&self, inputs: usize, attrs: &Attrs) -> Outcome<()> {
         let (fewest, most) = self.inputs;
         if inputs < fewest || inputs > most {
-            let takes = match most {
-                usize::MAX => format!("{fewest} or more"),
-                _ => fewest.to_string(),
-            };
+            let takes = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
             return check::refuse(format!("takes {takes} inputs, {inputs} were given"));
         }
-        match attrs.iter().find(|(name, _)| !self.attrs.contains(name)) {
-            None => Ok(()),
-            Some((name, _)) if self.attrs.is_empty() => {
-                check::refuse(format!("has no attributes, but {name:?} is given"))
-            }
-            Some((name, _)) => check::refuse(format!("has no attribute {name:?}; it has {}", self.attrs.join(", "))),
-        }
+        attributes::check(self.attrs, attrs)
     }
 
     fn named(&self, error: ProgramError) -> ProgramError {

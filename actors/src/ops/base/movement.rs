@@ -3,11 +3,14 @@
 use ndarray::{Axis, IxDyn, Slice};
 use remex_protocol::{
     attrs::{Attr, Attrs},
+    frame::MAX_ARGS,
     tensor::{DType, Tensor, TensorMetadata},
 };
 
 use super::{
-    BaseOp, Outcome, check,
+    BaseOp, Outcome,
+    attributes::{Kind, optional, required},
+    check,
     make::{for_bits, lengths, stretch},
 };
 
@@ -15,7 +18,7 @@ pub(super) const OPS: &[BaseOp] = &[
     BaseOp {
         name: "transpose",
         inputs: (1, 1),
-        attrs: &["perm"],
+        attrs: &[optional("perm", Kind::Ints)],
         infer: |inputs, attrs| {
             let dims = inputs[0].shape.dims();
             let perm = perm(&inputs[0], attrs)?;
@@ -26,8 +29,8 @@ pub(super) const OPS: &[BaseOp] = &[
     },
     BaseOp {
         name: "concat",
-        inputs: (1, usize::MAX),
-        attrs: &["axis"],
+        inputs: (1, MAX_ARGS),
+        attrs: &[required("axis", Kind::Int)],
         infer: concatenated,
         run: concat,
         shares: false,
@@ -35,7 +38,7 @@ pub(super) const OPS: &[BaseOp] = &[
     BaseOp {
         name: "slice",
         inputs: (1, 1),
-        attrs: &["begin", "end", "stride"],
+        attrs: &[required("begin", Kind::Ints), required("end", Kind::Ints), optional("stride", Kind::Ints)],
         infer: |inputs, attrs| {
             let cuts = cuts(&inputs[0], attrs)?;
             check::output(inputs[0].dtype, cuts.iter().map(|cut| cut.len).collect())
@@ -43,7 +46,14 @@ pub(super) const OPS: &[BaseOp] = &[
         run: slice,
         shares: false,
     },
-    BaseOp { name: "fill", inputs: (1, 1), attrs: &["shape"], infer: filled, run: fill, shares: false },
+    BaseOp {
+        name: "fill",
+        inputs: (1, 1),
+        attrs: &[required("shape", Kind::Shape)],
+        infer: filled,
+        run: fill,
+        shares: false,
+    },
 ];
 
 /// Which axis of the input each axis of the output is.

@@ -15,10 +15,10 @@ pub(super) trait Wide: Element + PartialOrd {
     fn plus(self, other: Self) -> Self;
     fn minus(self, other: Self) -> Self;
     fn times(self, other: Self) -> Self;
-    /// `None` if there is no quotient, or the integer has no place for it.
-    fn over(self, other: Self) -> Option<Self>;
-    /// `None` for an integer with a negative exponent.
-    fn power(self, exponent: Self) -> Option<Self>;
+    /// Fails with the reason if there is no quotient, or the integer has no place for it.
+    fn over(self, other: Self) -> Result<Self, &'static str>;
+    /// Fails with the reason for an integer with a negative exponent.
+    fn power(self, exponent: Self) -> Result<Self, &'static str>;
     fn negative(self) -> Self;
     fn absolute(self) -> Self;
     fn is_nan(self) -> bool;
@@ -40,6 +40,9 @@ pub(super) trait Real: Wide {
     fn logarithm(self) -> Self;
     fn root(self) -> Self;
     fn hyperbolic_tangent(self) -> Self;
+    /// The nearest number.
+    fn of_f64(x: f64) -> Self;
+    fn to_f64(self) -> f64;
 
     /// `1 / (1 + e^-x)`.
     fn logistic(self) -> Self {
@@ -57,8 +60,8 @@ macro_rules! reals {
             fn plus(self, other: Self) -> Self { self + other }
             fn minus(self, other: Self) -> Self { self - other }
             fn times(self, other: Self) -> Self { self * other }
-            fn over(self, other: Self) -> Option<Self> { Some(self / other) }
-            fn power(self, exponent: Self) -> Option<Self> { Some(self.powf(exponent)) }
+            fn over(self, other: Self) -> Result<Self, &'static str> { Ok(self / other) }
+            fn power(self, exponent: Self) -> Result<Self, &'static str> { Ok(self.powf(exponent)) }
             fn negative(self) -> Self { -self }
             fn absolute(self) -> Self { self.abs() }
             fn is_nan(self) -> bool { self.is_nan() }
@@ -69,6 +72,8 @@ macro_rules! reals {
             fn logarithm(self) -> Self { self.ln() }
             fn root(self) -> Self { self.sqrt() }
             fn hyperbolic_tangent(self) -> Self { self.tanh() }
+            fn of_f64(x: f64) -> Self { x as $ty }
+            fn to_f64(self) -> f64 { self.into() }
         }
     )*};
 }
@@ -83,13 +88,21 @@ macro_rules! integers {
             fn plus(self, other: Self) -> Self { self.wrapping_add(other) }
             fn minus(self, other: Self) -> Self { self.wrapping_sub(other) }
             fn times(self, other: Self) -> Self { self.wrapping_mul(other) }
-            fn over(self, other: Self) -> Option<Self> { self.checked_div(other) }
+            fn over(self, other: Self) -> Result<Self, &'static str> {
+                self.checked_div(other).ok_or(match other {
+                    0 => "an integer cannot be divided by zero",
+                    _ => "the quotient is larger than any integer of the type",
+                })
+            }
             fn negative(self) -> Self { self.wrapping_neg() }
             fn absolute(self) -> Self { self.wrapping_abs() }
             fn is_nan(self) -> bool { false }
 
             // By squaring: the standard library's takes exponents of 32 bits only.
-            fn power(self, exponent: Self) -> Option<Self> {
+            fn power(self, exponent: Self) -> Result<Self, &'static str> {
+                if exponent < 0 {
+                    return Err("to a negative exponent there is no integer power");
+                }
                 let (mut square, mut left, mut product) = (self, exponent, 1 as $ty);
                 while left > 0 {
                     if left & 1 == 1 {
@@ -98,7 +111,7 @@ macro_rules! integers {
                     square = square.wrapping_mul(square);
                     left >>= 1;
                 }
-                (exponent >= 0).then_some(product)
+                Ok(product)
             }
         }
     )*};

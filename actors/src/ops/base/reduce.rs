@@ -7,16 +7,20 @@ use remex_protocol::{
 };
 
 use super::{
-    BaseOp, Outcome, check,
+    BaseOp, Outcome,
+    attributes::{Attribute, Kind, optional, required},
+    check,
     make::make,
     number::{Number, Wide, fold, for_number},
 };
 use crate::programs::ProgramError;
 
+const AXES: &[Attribute] = &[optional("axes", Kind::Ints), optional("keepdims", Kind::Bool)];
+
 macro_rules! reductions {
     ($($name:literal $run:ident $infer:ident $empty:ident |$T:ident, $array:ident, $axes:ident| $result:expr;)*) => {
         const REDUCTIONS: &[BaseOp] = &[
-            $(BaseOp { name: $name, inputs: (1, 1), attrs: &["axes", "keepdims"], infer: $infer, run: $run, shares: false },)*
+            $(BaseOp { name: $name, inputs: (1, 1), attrs: AXES, infer: $infer, run: $run, shares: false },)*
         ];
 
         $(fn $run(inputs: &[Tensor], attrs: &Attrs, output: TensorMetadata) -> Outcome<Tensor> {
@@ -58,7 +62,14 @@ pub(super) const OPS: &[BaseOp] = &[
     REDUCTIONS[2],
     REDUCTIONS[3],
     REDUCTIONS[4],
-    BaseOp { name: "argmax", inputs: (1, 1), attrs: &["axis", "keepdims"], infer: where_, run: argmax, shares: false },
+    BaseOp {
+        name: "argmax",
+        inputs: (1, 1),
+        attrs: &[required("axis", Kind::Int), optional("keepdims", Kind::Bool)],
+        infer: where_,
+        run: argmax,
+        shares: false,
+    },
 ];
 
 /// The axes that are reduced, in ascending order: all if none are named.

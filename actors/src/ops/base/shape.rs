@@ -5,11 +5,15 @@ use remex_protocol::{
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::{BaseOp, Outcome, check};
+use super::{
+    BaseOp, Outcome,
+    attributes::{Attribute, Kind, optional, required},
+    check,
+};
 
 const fn op(
     name: &'static str,
-    attrs: &'static [&'static str],
+    attrs: &'static [Attribute],
     infer: fn(&[TensorMetadata], &Attrs) -> Outcome<TensorMetadata>,
 ) -> BaseOp {
     BaseOp { name, inputs: (1, 1), attrs, infer, run: share, shares: true }
@@ -17,9 +21,9 @@ const fn op(
 
 pub(super) const OPS: &[BaseOp] = &[
     op("identity", &[], |inputs, _| Ok(inputs[0].clone())),
-    op("reshape", &["shape"], reshape),
-    op("expand_dims", &["axis"], expand_dims),
-    op("squeeze", &["axes"], squeeze),
+    op("reshape", &[required("shape", Kind::Shape)], reshape),
+    op("expand_dims", &[required("axis", Kind::Int)], expand_dims),
+    op("squeeze", &[optional("axes", Kind::Ints)], squeeze),
 ];
 
 fn share(inputs: &[Tensor], _: &Attrs, output: TensorMetadata) -> Outcome<Tensor> {

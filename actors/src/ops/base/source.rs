@@ -6,15 +6,23 @@ use remex_protocol::{
 };
 
 use super::{
-    BaseOp, Outcome, check,
+    BaseOp, Outcome,
+    attributes::{Kind, required},
+    check,
     literal::{self, elements},
     make::make,
     movement::shape,
     number::for_every,
 };
 
-pub(super) const OPS: &[BaseOp] =
-    &[BaseOp { name: "constant", inputs: (0, 0), attrs: &["dtype", "shape", "values"], infer, run, shares: false }];
+pub(super) const OPS: &[BaseOp] = &[BaseOp {
+    name: "constant",
+    inputs: (0, 0),
+    attrs: &[required("dtype", Kind::DType), required("shape", Kind::Shape), required("values", Kind::Values)],
+    infer,
+    run,
+    shares: false,
+}];
 
 fn values(attrs: &Attrs) -> Outcome<&Attr> {
     match attrs.get("values") {

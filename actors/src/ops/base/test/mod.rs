@@ -7,12 +7,15 @@ mod refusals;
 
 use remex_protocol::{
     ErrorCode,
-    attrs::Attrs,
-    tensor::{Bool, Element, Shape, Tensor},
+    attrs::{Attr, Attrs},
+    tensor::{Bool, DType, Element, Shape, Tensor},
 };
 
 use crate::{
-    ops::{Op, base},
+    ops::{
+        Op,
+        base::{self, BaseOp, attributes::Kind},
+    },
     programs::ProgramError,
 };
 
@@ -50,4 +53,17 @@ fn bools<const N: usize>(shape: impl Into<Shape>, truths: [bool; N]) -> Tensor {
 
 fn none() -> Attrs {
     Attrs::new()
+}
+
+/// The attributes that an op must have.
+fn required(op: &BaseOp) -> Attrs {
+    let value = |kind: Kind| match kind {
+        Kind::Int => Attr::Int(0),
+        Kind::Float => Attr::Float(0.5),
+        Kind::Bool => Attr::Bool(true),
+        Kind::DType => Attr::DType(DType::F32),
+        Kind::Ints | Kind::Shape => Attr::Ints(vec![1]),
+        Kind::Values => Attr::Float(1.0),
+    };
+    op.attrs.iter().filter(|attr| attr.required).map(|attr| (attr.name, value(attr.kind))).collect()
 }

@@ -3,11 +3,11 @@
 use remex_protocol::{
     ErrorCode,
     attrs::{Attr, Attrs},
-    frame::MAX_PAYLOAD,
+    frame::{MAX_ARGS, MAX_PAYLOAD},
     tensor::{DType, Shape, Tensor, TensorMetadata},
 };
 
-use super::{bools, none, run, tensor};
+use super::{bools, none, required, run, tensor};
 use crate::ops::{OpRegistry, base};
 
 fn refused(name: &str, inputs: &[Tensor], attrs: Attrs, code: ErrorCode, words: &str) {
@@ -30,13 +30,24 @@ fn a_wrong_number_of_inputs_is_refused_when_the_op_is_bound() {
     let ops = OpRegistry::base();
     for op in base::all() {
         let name = op.name;
-        let error = ops.bind(name, none(), op.inputs.0 + 5, 1);
-        let error = if op.inputs.1 == usize::MAX { ops.bind(name, none(), 0, 1) } else { error };
-        let error = error.unwrap_err();
-        assert_eq!((error.code(), error.program()), (ErrorCode::InvalidArgument, Some(name)));
-        assert!(error.message().contains("inputs,"), "{error}");
-        let error = ops.bind(name, none(), op.inputs.0, 2).unwrap_err();
+        let (fewest, most) = op.inputs;
+        for inputs in fewest.checked_sub(1).into_iter().chain([most.saturating_add(1)]) {
+            let error = ops.bind(name, none(), inputs, 1).unwrap_err();
+            assert_eq!((error.code(), error.program()), (ErrorCode::InvalidArgument, Some(name)));
+            assert!(error.message().contains("inputs,"), "{error}");
+        }
+        let error = ops.bind(name, required(&op), op.inputs.0, 2).unwrap_err();
         assert!(error.message().contains("has 1 outputs, the call names 2"), "{error}");
+    }
+}
+
+#[test]
+fn concat_takes_as_many_inputs_as_a_call_has() {
+    let bind = |inputs| OpRegistry::base().bind("concat", none().with("axis", 0i64), inputs, 1);
+    assert!(bind(1).is_ok() && bind(MAX_ARGS).is_ok());
+    for inputs in [0, MAX_ARGS + 1] {
+        let error = bind(inputs).unwrap_err();
+        assert!(error.message().contains(&format!("takes 1 to 1024 inputs, {inputs} were given")), "{error}");
     }
 }
 
@@ -45,7 +56,7 @@ fn an_unknown_attribute_is_refused_with_those_there_are() {
     for op in base::all() {
         let error = OpRegistry::base().bind(op.name, none().with("colour", 1i64), op.inputs.0, 1).unwrap_err();
         assert!(error.message().contains("\"colour\""), "{error}");
-        assert!(op.attrs.iter().all(|attr| error.message().contains(attr)), "{error}");
+        assert!(op.attrs.iter().all(|attr| error.message().contains(attr.name)), "{error}");
     }
     invalid("sum", &[x()], none().with("axis", 1i64), "has no attribute \"axis\"; it has axes, keepdims");
     invalid("neg", &[x()], none().with("axis", 1i64), "has no attributes, but \"axis\" is given");
@@ -59,12 +70,29 @@ fn a_wrong_type_of_attribute_is_refused() {
     invalid("cast", &[x()], none().with("dtype", "f32"), "\"dtype\" must be an element type, it is a text");
     invalid("concat", &[x()], none(), "\"axis\" must be an integer");
     invalid("slice", &[x()], none().with("begin", vec![0i64, 0]), "\"end\" must be a list of integers");
-    invalid("reshape", &[x()], none(), "\"shape\" must be a list of integers");
+    invalid("reshape", &[x()], none(), "\"shape\" must be a shape or a list of integers");
     invalid("fill", &[tensor([], &[1u8])], none(), "\"shape\" must be a shape");
     let attrs = none().with("dtype", DType::F32).with("shape", vec![1i64]);
     invalid("random_normal", &[], attrs.clone(), "\"seed\" must be an integer, it is not given");
-    invalid("constant", &[], attrs.clone(), "\"values\" must be integers, numbers, or true and false; it is not given");
+    invalid("constant", &[], attrs.clone(), "\"values\" must be integers, numbers, or true and false, it is not given");
     invalid("constant", &[], attrs.with("values", "x"), "it is a text");
+}
+
+#[test]
+fn a_wrong_or_missing_attribute_is_refused_when_the_op_is_bound() {
+    fn check(name: &str, inputs: usize, attrs: Attrs, words: &str) {
+        let error = OpRegistry::base().bind(name, attrs, inputs, 1).unwrap_err();
+        assert_eq!((error.code(), error.program()), (ErrorCode::InvalidArgument, Some(name)));
+        assert!(error.message().contains(words), "{error}");
+    }
+    check("sum", 1, none().with("axes", 1i64), "\"axes\" must be a list of integers, it is an integer");
+    check("concat", 2, none(), "\"axis\" must be an integer, it is not given");
+    check("slice", 1, none().with("begin", vec![0i64]), "\"end\" must be a list of integers, it is not given");
+    check("cast", 1, none().with("dtype", "f32"), "\"dtype\" must be an element type, it is a text");
+    check("fill", 1, none().with("shape", vec![1.0]), "\"shape\" must be a shape or a list of integers");
+    let constant = none().with("dtype", DType::F32).with("shape", vec![1i64]);
+    check("constant", 0, constant.clone(), "\"values\" must be integers, numbers, or true and false, it is not given");
+    check("random_normal", 0, constant.with("seed", 1i64).with("mean", 1i64), "\"mean\" must be a number");
 }
 
 #[test]
@@ -137,11 +165,11 @@ fn integers_without_a_result_are_refused() {
             refused(name, &wide, none(), ErrorCode::OutOfRange, words);
         }
     };
-    pair("div", 5, 0, "div(5, 0)");
-    pair("div", i32::MIN, -1, "div(-2147483648, -1)");
-    pair("pow", 2, -1, "pow(2, -1)");
+    pair("div", 5, 0, "div(5, 0): an integer cannot be divided by zero");
+    pair("div", i32::MIN, -1, "div(-2147483648, -1): the quotient is larger than any integer of the type");
+    pair("pow", 2, -1, "pow(2, -1): to a negative exponent there is no integer power");
     let least = [tensor([], &[i64::MIN]), tensor([], &[-1i64])];
-    refused("div", &least, none(), ErrorCode::OutOfRange, "div(-9223372036854775808, -1)");
+    refused("div", &least, none(), ErrorCode::OutOfRange, "div(-9223372036854775808, -1): the quotient is larger");
 }
 
 #[test]
@@ -166,8 +194,15 @@ fn values_that_a_type_has_not_are_refused() {
     random("random_uniform", ("low", 1.0), ("high", 1.0), "\"low\" below \"high\"");
     random("random_uniform", ("low", f64::NAN), ("high", 1.0), "finite");
     random("random_uniform", ("low", f64::MIN), ("high", f64::MAX), "finite");
+    let wide = none().with("dtype", DType::F64).with("shape", vec![1i64]).with("seed", 1i64);
+    invalid("random_uniform", &[], wide.with("low", f64::MIN).with("high", f64::MAX), "their difference");
     random("random_normal", ("mean", 0.0), ("stddev", -1.0), "not negative");
     random("random_normal", ("mean", f64::INFINITY), ("stddev", 1.0), "finite");
+    // In the type that is asked for.
+    random("random_uniform", ("low", 0.0), ("high", 1e300), "as f32 0.0 and inf; both, and their difference");
+    random("random_uniform", ("low", 1.0), ("high", 1.0 + f64::EPSILON), "as f32 1.0 and 1.0");
+    random("random_normal", ("mean", 1e300), ("stddev", 1.0), "finite as f32");
+    random("random_normal", ("mean", 0.0), ("stddev", 1e39), "finite as f32");
 }
 
 /// OP-2.
@@ -199,6 +234,6 @@ fn an_input_that_is_no_array_is_refused() {
     let none_such = Tensor::zeros(TensorMetadata::new(DType::F32, [0, u64::MAX, 2])).unwrap();
     for op in base::all().filter(|op| op.inputs.0 > 0) {
         let inputs = vec![none_such.clone(); op.inputs.0];
-        invalid(op.name, &inputs, none(), "multiply to more than an array can have");
+        invalid(op.name, &inputs, required(&op), "multiply to more than an array can have");
     }
 }
