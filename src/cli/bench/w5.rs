@@ -67,6 +67,7 @@ pub(super) fn run_member(args: &Args) -> Result<(), Failure> {
         };
         // The context is kept to the end: the others may not be done.
         let _context = tokio::select! {
+            biased;
             done = work => done?,
             _ = &mut end => return Ok(()),
         };
