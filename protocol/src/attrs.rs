@@ -81,12 +81,12 @@ attrs! {
     4 Str(String as String) str str_or "a text", String::len;
     5 DType(DType as DType) dtype dtype_or "an element type", Weight::weight;
     6 Shape(Shape as Shape) shape shape_or "a shape", Shape::rank;
-    7 Ints(Vec<i64> as Counted<i64>) ints ints_or "a list of integers", all;
-    8 Floats(Vec<f64> as Counted<f64>) floats floats_or "a list of numbers", all;
-    9 Bools(Vec<bool> as Counted<bool>) bools bools_or "a list of true and false", all;
-    10 Strs(Vec<String> as Counted<String>) strs strs_or "a list of texts", all;
-    11 DTypes(Vec<DType> as Counted<DType>) dtypes dtypes_or "a list of element types", all;
-    12 Shapes(Vec<Shape> as Counted<Shape>) shapes shapes_or "a list of shapes", all;
+    7 Ints(Vec<i64> as Counted<i64>) ints ints_or "a list of integers", |list| all(list);
+    8 Floats(Vec<f64> as Counted<f64>) floats floats_or "a list of numbers", |list| all(list);
+    9 Bools(Vec<bool> as Counted<bool>) bools bools_or "a list of true and false", |list| all(list);
+    10 Strs(Vec<String> as Counted<String>) strs strs_or "a list of texts", |list| all(list);
+    11 DTypes(Vec<DType> as Counted<DType>) dtypes dtypes_or "a list of element types", |list| all(list);
+    12 Shapes(Vec<Shape> as Counted<Shape>) shapes shapes_or "a list of shapes", |list| all(list);
 }
 
 /// What an element of a list counts for.
@@ -113,8 +113,7 @@ impl Weight for Shape {
     }
 }
 
-#[expect(clippy::ptr_arg, reason = "stands in a table of functions of each attribute's own type")]
-fn all<T: Weight>(list: &Vec<T>) -> usize {
+fn all<T: Weight>(list: &[T]) -> usize {
     list.iter().map(Weight::weight).sum()
 }
 
@@ -316,7 +315,3 @@ impl<'de> Deserialize<'de> for Attrs {
         deserializer.deserialize_seq(All)
     }
 }
-
-#[cfg(test)]
-#[path = "attrs_test.rs"]
-mod tests;

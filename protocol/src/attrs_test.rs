@@ -1,7 +1,11 @@
-//! Attributes there and back, and over their limits.
+//! Attributes on the wire, and what of them is refused.
 
-use super::*;
-use crate::codec;
+use crate::{
+    attrs::*,
+    codec,
+    frame::{MAX_ATTR_LEN, MAX_ATTRS, MAX_ATTRS_TOTAL, MAX_NAME},
+    tensor::{DType, Shape},
+};
 
 fn all() -> Attrs {
     Attrs::new()

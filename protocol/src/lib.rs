@@ -22,6 +22,8 @@
 //! the golden bytes in `tests/golden` change in the same commit.
 
 pub mod attrs;
+#[cfg(test)]
+mod attrs_test;
 mod bounded;
 pub mod calls;
 pub mod cluster;

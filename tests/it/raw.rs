@@ -96,6 +96,18 @@ impl Raw {
         call
     }
 
+    /// Makes a call whose payload is on its way while the next one is made.
+    pub(crate) fn announce<R: Rpc>(&mut self, request: R, payload: &[u8]) -> CallId {
+        self.calls += 1;
+        self.sent += 1;
+        let call = CallId::new(self.calls, 0);
+        let payload = bytes::Bytes::copy_from_slice(payload);
+        let mut frame = Frame::new(call, Body::Call(request.into_call())).with_payload(payload);
+        (frame.number, frame.ack) = (self.sent, self.accepted);
+        self.connection.writer.push(frame).unwrap();
+        call
+    }
+
     /// Gives the next call the number of the last.
     pub(crate) fn number_again(&mut self) {
         self.sent -= 1;

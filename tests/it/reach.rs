@@ -133,6 +133,41 @@ async fn a_session_that_is_not_over_yet_is_waited_for() {
     close(cluster, contexts).await;
 }
 
+/// A join whose link is lost while it waits may succeed on the next link: it leaves there, so that what stood for the
+/// context stands for nothing and may be used by another one.
+#[actix::test]
+async fn a_join_that_comes_too_late_leaves_again() {
+    let cluster = builder(3).start().await.unwrap();
+    let mut contexts = together(&cluster).await;
+    let mut old = Raw::dial(&cluster, 2).await;
+    let prefix = contexts[1].new_object(&device(2)).unwrap().id().prefix;
+    let (context, mode) = (ContextId(5), ContextMode::Join);
+    old.ask(CreateContextRequest { context, mode, prefix, ..create_context(2) }).await.unwrap();
+    let leaving = contexts.remove(1);
+    let from = leaving.clone();
+    let putting =
+        actix::spawn(async move { from.put(&from.device_of(&task(2)).unwrap(), vector(&[1.0])).await.map(drop) });
+    cluster.advance(Duration::from_millis(50)).await;
+    cluster.cut(1, 2);
+    cluster.settle().await;
+    cluster.heal(1, 2);
+    drop(old);
+    let error = putting.await.unwrap().unwrap_err();
+    assert_error(&error, ErrorCode::RpcUnavailable, &[&task(2), "not joined"]);
+    assert_eq!(leaving.close().await.unwrap(), []);
+    drop(leaving);
+    let other = || cluster.config().multi_client(ContextId(6), cluster.task(0).task().clone());
+    let others = join_all((0..3).map(|i| cluster.task(i).create_context(other()))).await;
+    let others: Vec<_> = others.into_iter().map(Result::unwrap).collect();
+    let begin = tokio::time::Instant::now();
+    drop(put(&others[1], 2, &[1.0]).await);
+    assert!(begin.elapsed() <= Duration::from_millis(100), "{:?}", begin.elapsed());
+    for context in others {
+        end_of(context).await;
+    }
+    close(cluster, contexts).await;
+}
+
 /// A link that is lost fails the calls on it at once; what is made after it is not touched.
 #[actix::test]
 async fn a_lost_link_fails_the_calls_on_it() {

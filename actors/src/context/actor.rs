@@ -309,6 +309,7 @@ impl Handler<CloseContext> for DistributedContext {
     type Result = ResponseFuture<Result<()>>;
 
     fn handle(&mut self, CloseContext(error): CloseContext, ctx: &mut Context<Self>) -> Self::Result {
+        self.serving.close(&error);
         ctx.stop();
         let (close, data) = (self.objects.close.clone(), self.data.clone());
         Box::pin(async move {

@@ -150,7 +150,12 @@ impl Joins {
         let link = Arc::new(PeerLink::new(receiver.clone(), index, generation));
         let (writer, joined) = promise();
         let (shared, made) = (shared.clone(), link.clone());
+        let before = self.tasks.get(&task).map(|known| known.joined.clone());
         actix::spawn(async move {
+            if let Some(before) = before {
+                // One that is over may still be leaving, and would take the index from under this one.
+                let _ = before.get().await;
+            }
             let joined = join(&shared, &made, task).await;
             if joined.is_ok() {
                 // Before anybody hears of it: who does finds the link.
@@ -189,19 +194,22 @@ impl Joins {
     /// The context is over on this task: it leaves where it was only joined.
     pub(super) fn leave(&mut self) {
         for Joined { receiver, index, link, joined } in std::mem::take(&mut self.tasks).into_values() {
-            if link.lost.get().is_some() {
-                receiver.indexes.give_back(index);
-                continue;
-            }
             actix::spawn(async move {
                 let left = match joined.get().await {
-                    Ok(_) => receiver.call(CloseContextRequest { context: index }, Bytes::new(), LEAVE_TIMEOUT).await,
+                    // The index has ended with the link.
+                    Ok(_) if link.lost.get().is_some() => Ok(()),
+                    Ok(_) => leave(&receiver, index).await,
                     Err(error) => Err(error),
                 };
                 receiver.indexes.ended(index, &left);
             });
         }
     }
+}
+
+/// Says that an index stands for the context no more.
+async fn leave(receiver: &Receiver, index: ContextIndex) -> Result<()> {
+    receiver.call(CloseContextRequest { context: index }, Bytes::new(), LEAVE_TIMEOUT).await.map(drop)
 }
 
 /// Makes the context known on the link to a task.
@@ -227,13 +235,18 @@ async fn join(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> Resul
             joined => break joined,
         }
     };
-    let joined = joined.and_then(|(reply, _)| match link.lost.get() {
-        None => {
+    let joined = match (joined, link.lost.get()) {
+        (Err(error), _) => Err(error),
+        (Ok((reply, _)), None) => {
             let _ = link.ready_chain.set(reply.ready_chain);
             Ok(())
         }
-        Some(lost) => Err(lost.clone()),
-    });
+        // It may be the next link on which the context was joined: there nobody would leave it.
+        (Ok(_), Some(lost)) => match leave(&link.receiver, link.index).await {
+            Err(error) if error.code() == ErrorCode::DeadlineExceeded => Err(error),
+            Ok(()) | Err(_) => Err(lost.clone()),
+        },
+    };
     let (name, address) = (shared.task_name(task), &link.receiver.address);
     joined.map_err(|error| {
         let message = format!("the context was not joined on {name} at {address}: {}", error.message());

@@ -9,7 +9,7 @@ use std::{
 use actix::Recipient;
 use bytes::Bytes;
 use remex_protocol::{
-    Body, Call, ErrorCode, Frame, Payload, Reply,
+    Body, Call, ErrorCode, Frame, Payload, Reply, Rpc,
     calls::*,
     ids::{CallId, DeviceIndex, ObjectId, TaskIndex},
     tensor::{Tensor, TensorMetadata},
@@ -19,6 +19,7 @@ use crate::{
     Error, Result,
     collectives::ArrivedChunk,
     deadline,
+    envelope::post,
     objects::Step,
     ops::OpRegistry,
     programs::{
@@ -139,11 +140,34 @@ impl Serving {
         self.sessions.get(&session).map(|(answers, _)| answers.clone())
     }
 
-    /// A session is over; says which task was at its other end.
+    /// A session is over: answers those of its calls that are answered here and were not, if it has only left the context,
+    /// and says which task was at its other end.
     pub(crate) fn end_session(&mut self, session: SessionId) -> Option<TaskIndex> {
-        self.registry.end_session(session);
-        self.announced.retain(|(of, _), _| *of != session);
-        self.sessions.remove(&session)?.1
+        self.give_up(session, &Error::new(ErrorCode::Cancelled, "the caller's session is over"))
+    }
+
+    /// The context is over: so is what any session waits for here.
+    pub(crate) fn close(&mut self, error: &Error) {
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|session| _ = self.give_up(session, error));
+    }
+
+    fn give_up(&mut self, session: SessionId, error: &Error) -> Option<TaskIndex> {
+        let compiling = self.registry.end_session(session).into_iter();
+        let mut calls: Vec<_> = compiling.map(|call| (call, RegisterFunctionRequest::KIND)).collect();
+        calls.extend(self.announced.extract_if(.., |(of, _), _| *of == session).map(|((_, call), announced)| {
+            let kind = match announced {
+                Announced::Register(_) => RegisterFunctionRequest::KIND,
+                Announced::Data(..) => SendDataRequest::KIND,
+            };
+            (call, kind)
+        }));
+        let (answers, from) = self.sessions.remove(&session)?;
+        if !calls.is_empty() {
+            let frame = |(call, kind)| self.frame(call, kind, Err(error.clone()));
+            post(&answers, Answers(calls.into_iter().map(frame).collect()));
+        }
+        from
     }
 
     pub(super) fn announce(&mut self, session: SessionId, call: CallId, announced: Announced) {

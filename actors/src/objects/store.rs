@@ -224,8 +224,11 @@ impl Store {
         let jobs: Vec<_> = self.jobs.iter().filter_map(of_session).collect();
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
         let puts = self.puts.extract_if(.., |(of, _), _| *of == session);
-        let puts: Vec<_> = puts.map(|(_, (object, _))| object).collect();
-        puts.into_iter().for_each(|object| self.settle(object, Err(error.clone())));
+        let puts: Vec<_> = puts.map(|((_, call), (object, _))| (call, object)).collect();
+        for (call, object) in puts {
+            self.settle(object, Err(error.clone()));
+            self.answer_failed::<PutObjectRequest>(Caller::new(session, call), error.clone());
+        }
         self.look_at_events();
     }
 

@@ -313,8 +313,10 @@ fn a_session_that_ends_gives_up_its_calls_only() {
     rig.store.end_session(SESSION);
     rig.collect();
     assert_eq!((rig.stats().jobs, rig.aborted.len()), (0, 1));
-    let (session, _) = rig.answers.last().unwrap();
-    assert_eq!(*session, SessionId(9), "whoever waited for its outputs is told");
+    let told = |session| rig.answers.iter().filter(|(to, _)| *to == session).count();
+    assert_eq!(told(SessionId(9)), 1, "whoever waited for its outputs is told");
+    assert_eq!(told(SESSION), 2, "so is who may have left only: each of its calls is answered");
+    assert_eq!(rig.error(2).code, ErrorCode::Cancelled);
     rig.fetch(3, 11, Origin::Here);
     assert_eq!(rig.error(3).code, ErrorCode::Cancelled);
 }

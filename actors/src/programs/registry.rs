@@ -302,14 +302,21 @@ impl Registry {
         }
     }
 
-    /// Forgets everything of a session.
-    pub(crate) fn end_session(&mut self, session: SessionId) {
+    /// Forgets everything of a session. Gives those of its calls that wait for a compilation: nothing else answers them.
+    pub(crate) fn end_session(&mut self, session: SessionId) -> Vec<CallId> {
+        let mut unanswered = Vec::new();
+        for entry in self.entries.values_mut() {
+            if let State::Compiling { waiting, .. } = &mut entry.state {
+                unanswered.extend(waiting.extract_if(.., |(of, _)| *of == session).map(|(_, call)| call));
+            }
+        }
         let slots: Vec<_> = self.slots.extract_if(.., |(of, _), _| *of == session).collect();
         for (_, slot) in slots {
             if let Slot::Named(name) = slot {
                 self.give_up(&name);
             }
         }
+        unanswered
     }
 
     fn give_up(&mut self, name: &Arc<str>) {

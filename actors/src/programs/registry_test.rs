@@ -94,3 +94,13 @@ fn calls_may_come_before_the_programs_bytes() {
         assert_eq!(registered.bound.unwrap().1.is_ok(), good);
     }
 }
+
+#[test]
+fn who_leaves_while_a_program_is_compiled_is_to_be_answered() {
+    let mut registry = Registry::default();
+    let compilation = registry.register(registration(0, "f", b"x")).compile.unwrap().compilation;
+    registry.register(Registration { session: SessionId(2), ..registration(0, "f", b"x") });
+    assert_eq!(registry.end_session(SessionId(1)), [registration(0, "f", b"x").call]);
+    let (_, _, answers) = registry.compiled(compilation, program(1));
+    assert_eq!(answers.iter().map(|(session, ..)| *session).collect::<Vec<_>>(), [SessionId(2)]);
+}

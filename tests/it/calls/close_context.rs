@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use remex::{prelude::*, protocol::calls::CloseContextRequest};
+use remex::{
+    prelude::*,
+    protocol::{
+        Body, Rpc,
+        calls::{CloseContextRequest, ContextMode, CreateContextRequest, PutObjectRequest, RegisterFunctionRequest},
+        ids::ObjectPrefix,
+        tensor::{DType, TensorMetadata},
+    },
+};
 
 use crate::{
-    raw::{HERE, INDEX, Raw, create_context, object, remote_execute},
+    raw::{HERE, INDEX, Raw, create_context, object, register_function, remote_execute},
     support::{Gate, assert_error, builder, cluster, put, register, stats, task},
 };
 
@@ -114,6 +122,49 @@ async fn the_link_between_workers_is_left() {
         assert_eq!(closing.await.unwrap().unwrap(), []);
     }
     cluster.stop().await.unwrap();
+}
+
+/// Makes calls and closes the context while their payload is on its way: each is answered.
+async fn check_announced_calls(creates: bool) {
+    let cluster = cluster(1).await;
+    let mut creator = Raw::with_context(&cluster, 0).await;
+    let mut other = Raw::dial(&cluster, 0).await;
+    let (mode, prefix) = (ContextMode::Join, ObjectPrefix(10));
+    other.ask(CreateContextRequest { mode, prefix, ..create_context(0) }).await.unwrap();
+    let raw = if creates { &mut creator } else { &mut other };
+    let payload = vec![0; 600_000];
+    let metadata = TensorMetadata::new(DType::U8, [payload.len() as u64]);
+    let program_bytes = payload.len() as u64;
+    let put = raw.announce(PutObjectRequest { context: INDEX, object: object(1, HERE), metadata }, &payload);
+    let register = RegisterFunctionRequest { program_bytes, ..register_function(1, "add") };
+    let register = raw.announce(register, &payload);
+    let close = raw.call(CloseContextRequest { context: INDEX }, &[]).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let frame = raw.next().await;
+        match frame.body {
+            Body::Completed(_) => assert_eq!(frame.call, close),
+            Body::Failed { kind, error } => {
+                let expected = if frame.call == put { PutObjectRequest::KIND } else { RegisterFunctionRequest::KIND };
+                assert_eq!((kind, error.code), (expected, ErrorCode::Cancelled), "{error}");
+            }
+            other => panic!("{other:?} is no answer"),
+        }
+        answers.push(frame.call);
+    }
+    answers.sort_by_key(|call| call.index);
+    assert_eq!(answers, [put, register, close]);
+    cluster.stop().await.unwrap();
+}
+
+#[actix::test]
+async fn who_leaves_has_an_answer_to_what_is_on_its_way() {
+    check_announced_calls(false).await;
+}
+
+#[actix::test]
+async fn who_ends_the_context_has_an_answer_to_what_is_on_its_way() {
+    check_announced_calls(true).await;
 }
 
 #[actix::test]
