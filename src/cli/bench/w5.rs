@@ -44,6 +44,8 @@ pub(super) fn run(args: &Args) -> Result<Report, Failure> {
         others.iter_mut().try_for_each(|other| other.tell(&line))?;
         let context = join(&server, addresses).await?;
         let times = reduce(args, &context, 0).await?;
+        // All have left the last barrier of `reduce` before this process goes.
+        context.collective(GROUP)?.barrier("end").await?;
         context.close().await?;
         server.stop().await?;
         Ok(report(args, times))
@@ -63,7 +65,10 @@ pub(super) fn run_member(args: &Args) -> Result<(), Failure> {
         let (addresses, mut end) = (addresses.map_err(Failure::usage)?, stdin_end());
         let work = async {
             let context = join(&server, addresses).await?;
-            reduce(args, &context, args.index).await.map(|_| context)
+            reduce(args, &context, args.index).await?;
+            // The first process may leave it, and end, before this one has heard of all.
+            let _ = context.collective(GROUP)?.barrier("end").await;
+            Ok::<_, Failure>(context)
         };
         // The context is kept to the end: the others may not be done.
         let _context = tokio::select! {
