@@ -18,6 +18,7 @@
 //! beside them is its state, which knows no actor, no clock and no socket. An actor holds `Recipient`s of the others.
 //! Applications use the crate `remex`, which re-exports what they need.
 
+mod alarm;
 pub mod client;
 pub mod collectives;
 pub mod context;

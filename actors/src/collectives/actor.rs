@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
 use remex_protocol::{
     ErrorCode,
     cluster::{GroupMembers, TaskName},
@@ -18,7 +18,7 @@ use super::{
     member::{Member, Spec},
     runs::{Arrived, Belongs, RunKey, Runs},
 };
-use crate::{Error, Result, envelope::post, rendezvous::Answer};
+use crate::{Error, Result, alarm::Alarm, envelope::post, rendezvous::Answer};
 
 /// The collectives of one context on one task.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Collectives {
     runs: Runs<Answer>,
     running: BTreeMap<RunKey, Running>,
     send: Recipient<SendChunk>,
-    alarm: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 /// Who is in a group.
@@ -65,7 +65,7 @@ impl Collectives {
         });
         let task = tasks.get(own.position()).map(TaskName::to_string).unwrap_or_default().into();
         let (groups, runs, running) = (groups.collect(), Runs::new(limits), BTreeMap::new());
-        Self { own, task, groups, runs, running, send, alarm: None }
+        Self { own, task, groups, runs, running, send, alarm: Alarm::default() }
     }
 
     /// The ways to one that runs.
@@ -164,24 +164,13 @@ impl Collectives {
         }
     }
 
-    /// Sees to it that the alarm rings when the first deadline passes. It may ring too early: then nothing is found.
-    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let Some(at) = self.runs.earliest().map(Instant::from_std) else { return };
-        if self.alarm.as_ref().is_some_and(|(armed, _)| *armed <= at) {
-            return;
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        self.alarm.rang();
+        for answer in self.runs.expire(Instant::now().into_std()) {
+            let message = "this task did not join the collective in time";
+            answer.give(Err(Error::new(ErrorCode::DeadlineExceeded, message)), &self.task);
         }
-        if let Some((_, handle)) = self.alarm.take() {
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(at.saturating_duration_since(Instant::now()), |act, ctx| {
-            act.alarm = None;
-            for answer in act.runs.expire(Instant::now().into_std()) {
-                let message = "this task did not join the collective in time";
-                answer.give(Err(Error::new(ErrorCode::DeadlineExceeded, message)), &act.task);
-            }
-            act.set_alarm(ctx);
-        });
-        self.alarm = Some((at, handle));
+        self.alarm.set(self.runs.earliest(), ctx, Self::ring);
     }
 }
 
@@ -210,7 +199,7 @@ impl Handler<ChunkArrived> for Collectives {
                 post(&running.chunks, Chunks(chunks));
             }
         }
-        self.set_alarm(ctx);
+        self.alarm.set(self.runs.earliest(), ctx, Self::ring);
     }
 }
 

@@ -15,7 +15,6 @@ use super::{
     ContextShared, ObjectInput,
     draft::{Draft, Target},
     plan::{check_input, invalid},
-    submit::not_admitted,
 };
 use crate::{
     Error, Result,
@@ -120,11 +119,7 @@ impl ContextShared {
         let (task, device) = self.plan_op(&op)?;
         let deadline = deadline::after(begin, op.deadline.unwrap_or(self.default_deadline));
         let link = self.reach(task, deadline).await?;
-        let edge = &link.receiver.edge;
-        let admission = match edge.try_admit(0) {
-            Ok(admission) => admission,
-            Err(_) => tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, task))?,
-        };
+        let admission = self.admit(&link, task, deadline).await?;
         self.issue(op, task, device, deadline, admission)
     }
 

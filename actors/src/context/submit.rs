@@ -7,10 +7,10 @@ use remex_protocol::{
     DeviceName, ErrorCode, Reply, Rpc,
     ids::{CallId, TaskIndex},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    CallContext, ContextShared, OutputForm, RemoteExecute,
+    CallContext, ContextShared, OutputForm, PeerLink, RemoteExecute,
     draft::{Draft, Target},
     ingress::{Queued, QueuedCall},
     parked::ParkedCall,
@@ -31,18 +31,21 @@ impl ContextShared {
         let begin = Instant::now();
         let plan = self.plan(&execute)?;
         let link = self.link(plan.receiver)?;
-        let edge = &link.receiver.edge;
         let deadline = deadline::after(begin, execute.deadline.unwrap_or(self.default_deadline));
-        let admission = match edge.try_admit(0) {
-            Ok(admission) => admission,
-            Err(_) => {
-                tokio::time::timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, plan.receiver))?
-            }
-        };
+        let admission = self.admit(&link, plan.receiver, deadline).await?;
         self.send(execute, plan, deadline, admission)
     }
 
-    /// The same without waiting: `Overloaded` if the credits are used up.
+    /// Waits for the credits of a call without a payload.
+    pub(super) async fn admit(&self, link: &PeerLink, receiver: TaskIndex, deadline: Instant) -> Result<Admission> {
+        let edge = &link.receiver.edge;
+        match edge.try_admit(0) {
+            Ok(admission) => Ok(admission),
+            Err(_) => timeout_at(deadline, edge.admit(0)).await.map_err(|_| not_admitted(self, receiver)),
+        }
+    }
+
+    /// The same as [`execute`](Self::execute) without waiting: `Overloaded` if the credits are used up.
     pub fn try_execute(self: &Arc<Self>, execute: RemoteExecute) -> Result<Execution> {
         let plan = self.plan(&execute)?;
         let admission = self.link(plan.receiver)?.receiver.edge.try_admit(0)?;
@@ -183,7 +186,7 @@ impl ContextShared {
         self.accepts_calls()?;
         let edge = self.link(to)?.receiver.edge.clone();
         let admit = edge.admit(payload.len() as u64);
-        let admission = tokio::time::timeout_at(deadline, admit).await.map_err(|_| {
+        let admission = timeout_at(deadline, admit).await.map_err(|_| {
             let message = format!("{} was not admitted by its deadline: the receiver is busy", R::NAME);
             Error::from(
                 remex_protocol::RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(self.task_name(to)),
@@ -200,7 +203,7 @@ impl ContextShared {
     }
 }
 
-pub(super) fn not_admitted(context: &ContextShared, receiver: TaskIndex) -> Error {
+fn not_admitted(context: &ContextShared, receiver: TaskIndex) -> Error {
     let message = "the call was not admitted by its deadline: the receiver is busy";
     let error = remex_protocol::RemoteError::new(ErrorCode::DeadlineExceeded, message);
     error.on_task(context.task_name(receiver)).with_effect(remex_protocol::Effect::NotSent).into()

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient};
 use remex_protocol::{Frame, ids::ObjectId};
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     Result,
+    alarm::Alarm,
     context::ContextShared,
     envelope::post,
     executor::{Abort, Run},
@@ -31,7 +32,7 @@ pub struct ObjectManager {
     abort: Recipient<Abort>,
     wanted: Recipient<Wanted>,
     context: Option<Arc<ContextShared>>,
-    alarm: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 /// Who an object manager works with.
@@ -52,7 +53,7 @@ impl ObjectManager {
     pub fn new(task: impl Into<String>, tag: u64, seed: u64, neighbours: Neighbours) -> Self {
         let Neighbours { run, abort, wanted, context } = neighbours;
         let (state, sessions) = (Store::new(task, seed), BTreeMap::new());
-        Self { state, tag, sessions, run, abort, wanted, context, alarm: None }
+        Self { state, tag, sessions, run, abort, wanted, context, alarm: Alarm::default() }
     }
 
     /// Stores a chain that is ready from the beginning.
@@ -92,24 +93,13 @@ impl ObjectManager {
                 post(recipient, Answers(frames));
             }
         }
-        self.set_alarm(ctx);
+        self.alarm.set(self.state.earliest(), ctx, Self::ring);
     }
 
-    /// Sees to it that the alarm rings when the first deadline passes. It may ring too early: then nothing is found.
-    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let Some(at) = self.state.earliest().map(Instant::from_std) else { return };
-        if self.alarm.as_ref().is_some_and(|(armed, _)| *armed <= at) {
-            return;
-        }
-        if let Some((_, handle)) = self.alarm.take() {
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(at.saturating_duration_since(Instant::now()), |act, ctx| {
-            act.alarm = None;
-            act.state.expire(Instant::now().into_std());
-            act.carry_out(ctx);
-        });
-        self.alarm = Some((at, handle));
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        self.alarm.rang();
+        self.state.expire(Instant::now().into_std());
+        self.carry_out(ctx);
     }
 }
 

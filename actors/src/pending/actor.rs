@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle, WeakRecipient};
+use actix::{Actor, Context, Handler, WeakRecipient};
 use remex_protocol::{Body, Call, ErrorCode, Frame, RemoteError, calls::CancelRequest, ids::CallId};
 use tokio::time::Instant;
 
 use super::{Cancelled, Expect, Expectation, Lost, Promised, Replies, expectations::Expectations};
 use crate::{
     Error,
+    alarm::Alarm,
     client::{Edge, Outgoing},
     envelope::post,
     observe::{Event, Observers, What},
@@ -25,39 +26,30 @@ pub struct PendingResults {
     /// Tells the receiver to give up. Weak: `RemoteClient` holds this actor.
     outgoing: Option<WeakRecipient<Outgoing>>,
     observers: Observers,
-    alarm: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 impl PendingResults {
     /// A tracker for calls to `receiver`, whose tickets come from `edge`.
     pub fn new(receiver: &str, edge: Arc<Edge>, observers: Observers) -> Self {
-        Self { receiver: receiver.into(), observers, state: Expectations::default(), edge, outgoing: None, alarm: None }
-    }
-
-    /// Sees to it that the alarm rings when the first deadline passes. It may ring too early: then nothing is found.
-    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let wanted = self.state.earliest().map(Instant::from_std);
-        match (wanted, &self.alarm) {
-            (None, _) => {}
-            (Some(at), Some((armed, _))) if *armed <= at => {}
-            (Some(at), _) => {
-                if let Some((_, handle)) = self.alarm.take() {
-                    ctx.cancel_future(handle);
-                }
-                let handle = ctx.run_later(at.saturating_duration_since(Instant::now()), Self::ring);
-                self.alarm = Some((at, handle));
-            }
+        Self {
+            receiver: receiver.into(),
+            observers,
+            state: Expectations::default(),
+            edge,
+            outgoing: None,
+            alarm: Alarm::default(),
         }
     }
 
     fn ring(&mut self, ctx: &mut Context<Self>) {
-        self.alarm = None;
+        self.alarm.rang();
         let message = "the call was not done by its deadline: give it more time, or look at what its worker does";
         let error = RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(&self.receiver);
         let expired = self.state.expire(Instant::now().into_std(), |call| error.clone().of_call(call).into());
         self.observe(expired.iter().copied(), &What::Failed(error.into()));
         self.tell_receiver(expired);
-        self.set_alarm(ctx);
+        self.alarm.set(self.state.earliest(), ctx, Self::ring);
     }
 
     /// Something happened to calls, for those who watch.
@@ -124,7 +116,7 @@ impl Handler<Expect> for PendingResults {
             self.state.expect(expectation);
         }
         self.observe(calls, &What::Sent);
-        self.set_alarm(ctx);
+        self.alarm.set(self.state.earliest(), ctx, Self::ring);
     }
 }
 
@@ -190,6 +182,7 @@ impl Handler<Lost> for PendingResults {
 mod tests {
     use std::time::Duration;
 
+    use actix::AsyncContext;
     use remex_protocol::handshake::Credits;
 
     use super::*;

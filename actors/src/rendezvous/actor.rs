@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, Context, Handler};
 use remex_protocol::{ErrorCode, ids::InstanceKey};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -10,7 +10,7 @@ use super::{
     Arrival, CancelReceive, Close, DataArrived, Datum, GiveBack, Receive, RendezvousLimits, RendezvousRecipients,
     SendData, state::State,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, alarm::Alarm};
 
 type Waiter = oneshot::Sender<Result<Datum>>;
 
@@ -20,13 +20,13 @@ pub struct Rendezvous {
     /// This task, for messages.
     task: Arc<str>,
     state: State<Waiter>,
-    alarm: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 impl Rendezvous {
     /// An empty rendezvous on `task`.
     pub fn new(task: &str, limits: RendezvousLimits) -> Self {
-        Self { task: task.into(), state: State::new(limits), alarm: None }
+        Self { task: task.into(), state: State::new(limits), alarm: Alarm::default() }
     }
 
     /// The ways to one that runs.
@@ -63,23 +63,12 @@ impl Rendezvous {
         let _ = to.send(Err(error.map(|error| error.on_task(&self.task))));
     }
 
-    /// Sees to it that the alarm rings when the first deadline passes. It may ring too early: then nothing is found.
-    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let Some(at) = self.state.earliest().map(Instant::from_std) else { return };
-        if self.alarm.as_ref().is_some_and(|(armed, _)| *armed <= at) {
-            return;
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        self.alarm.rang();
+        for (to, error) in self.state.expire(Instant::now().into_std()) {
+            self.fail(to, error);
         }
-        if let Some((_, handle)) = self.alarm.take() {
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(at.saturating_duration_since(Instant::now()), |act, ctx| {
-            act.alarm = None;
-            for (to, error) in act.state.expire(Instant::now().into_std()) {
-                act.fail(to, error);
-            }
-            act.set_alarm(ctx);
-        });
-        self.alarm = Some((at, handle));
+        self.alarm.set(self.state.earliest(), ctx, Self::ring);
     }
 }
 
@@ -95,7 +84,7 @@ impl Handler<DataArrived> for Rendezvous {
             let result = self.send(&key, datum, until);
             answer.give(result, &self.task);
         }
-        self.set_alarm(ctx);
+        self.alarm.set(self.state.earliest(), ctx, Self::ring);
     }
 }
 
@@ -104,7 +93,7 @@ impl Handler<SendData> for Rendezvous {
 
     fn handle(&mut self, SendData { key, datum, until }: SendData, ctx: &mut Context<Self>) -> Result<()> {
         let result = self.send(&key, datum, until);
-        self.set_alarm(ctx);
+        self.alarm.set(self.state.earliest(), ctx, Self::ring);
         result.map_err(|error| error.map(|error| error.on_task(&self.task)))
     }
 }
@@ -117,7 +106,7 @@ impl Handler<Receive> for Rendezvous {
             Ok(met) => self.meet(&key, met),
             Err((to, error)) => self.fail(to, error),
         }
-        self.set_alarm(ctx);
+        self.alarm.set(self.state.earliest(), ctx, Self::ring);
     }
 }
 

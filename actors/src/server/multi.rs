@@ -1,12 +1,8 @@
 //! Bring-up of a context by several tasks: each says to the lead what it has, and all get the same tables.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant as StdInstant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use actix::{ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, SpawnHandle, WrapFuture};
+use actix::{ActorFutureExt, Context, Handler, Recipient, ResponseActFuture, WrapFuture};
 use bytes::Bytes;
 use rand::Rng;
 use remex_protocol::{
@@ -24,6 +20,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    alarm::Alarm,
     client::Subscribe,
     context::{ContextShared, Peer},
     deadline,
@@ -43,7 +40,7 @@ pub(super) struct Gathering {
     led: Gatherings<Waiting>,
     /// Contexts that this task takes part in and that are not made yet, with those who want to use them already.
     forming: BTreeMap<ContextId, Vec<Control>>,
-    alarm: Option<(StdInstant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 /// A member, and how it is answered.
@@ -237,25 +234,14 @@ impl Server {
                 }
             }
         }
-        self.set_alarm(ctx);
+        self.gathering.alarm.set(self.gathering.led.earliest(), ctx, Self::ring);
     }
 
-    /// Sees to it that the next deadline of a gathering is kept.
-    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let Some(at) = self.gathering.led.earliest() else { return };
-        if self.gathering.alarm.as_ref().is_some_and(|(armed, _)| *armed <= at) {
-            return;
-        }
-        if let Some((_, handle)) = self.gathering.alarm.take() {
-            ctx.cancel_future(handle);
-        }
-        let left = Instant::from_std(at).saturating_duration_since(Instant::now());
-        let handle = ctx.run_later(left, |act, ctx| {
-            act.gathering.alarm = None;
-            let told = act.gathering.led.expire(Instant::now().into_std());
-            act.tell_members(told, ctx);
-        });
-        self.gathering.alarm = Some((at, handle));
+    /// The next deadline of a gathering has passed.
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        self.gathering.alarm.rang();
+        let told = self.gathering.led.expire(Instant::now().into_std());
+        self.tell_members(told, ctx);
     }
 }
 
