@@ -23,6 +23,7 @@ use remex_protocol::{
     cluster::{Address, TaskName},
     handshake::Credits,
     ids::Incarnation,
+    tensor::BufferPool,
 };
 
 use crate::{Error, Result, ServerHandle};
@@ -50,6 +51,7 @@ pub struct ServerBuilder {
     compilers: Vec<Arc<dyn Compiler>>,
     ops: OpRegistry,
     credits: Credits,
+    buffer_bytes: usize,
     allowed: Vec<String>,
     observers: Vec<Recipient<Observed>>,
     executor: Option<ExecutorRecipients>,
@@ -75,6 +77,7 @@ impl Server {
             compilers: default_compilers(),
             ops: default_ops(),
             credits: Credits::default(),
+            buffer_bytes: BufferPool::DEFAULT_LIMIT,
             allowed: Vec::new(),
             observers: Vec::new(),
             executor: None,
@@ -164,6 +167,13 @@ impl ServerBuilder {
     /// Default 4,096 calls and 64 MiB.
     pub fn credits(mut self, credits: Credits) -> Self {
         self.credits = credits;
+        self
+    }
+
+    /// How many bytes of memory that payloads and results no longer need are kept for the next ones; 0 keeps none. What
+    /// is not needed for 20 s is given back to the system. Default 128 MiB.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
         self
     }
 
@@ -286,7 +296,11 @@ impl Plan {
         let lanes = kinds.iter().map(|(_, limit)| limit.map_or(threads, NonZeroUsize::get)).collect();
         let native: Arc<dyn Compiler> = Arc::new(NativePrograms(builder.programs));
         Ok(Self {
-            who: Identity { task, incarnation: Incarnation(rand::rng().random()) },
+            who: Identity {
+                task,
+                incarnation: Incarnation(rand::rng().random()),
+                buffers: BufferPool::new(builder.buffer_bytes),
+            },
             devices,
             executor: ExecutorConfig { lanes, threads, on_arbiter: builder.on_arbiter },
             listen: builder.listen.as_ref().map(address).transpose()?,

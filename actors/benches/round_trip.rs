@@ -97,7 +97,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
     let native: Arc<dyn Compiler> = Arc::new(NativePrograms(BTreeMap::from([("first".to_owned(), program)])));
     ServerConfig {
         devices: vec![DeviceName::new(task.clone(), "CPU", 0).unwrap()],
-        who: Identity { task, incarnation: Incarnation(1) },
+        who: Identity { task, incarnation: Incarnation(1), buffers: Default::default() },
         executor: ExecutorConfig { lanes: vec![1], threads: 1, on_arbiter: true },
         listen: listen.map(|address| address.parse().unwrap()),
         fabrics: vec![fabric],

@@ -8,6 +8,7 @@ use remex_protocol::{
     cluster::{GroupMembers, TaskName},
     collective::ChunkHeader,
     ids::TaskIndex,
+    tensor::BufferPool,
 };
 use tokio::time::Instant;
 
@@ -31,6 +32,7 @@ pub struct Collectives {
     running: BTreeMap<RunKey, Running>,
     send: Recipient<SendChunk>,
     alarm: Alarm,
+    buffers: BufferPool,
 }
 
 /// Who is in a group.
@@ -48,13 +50,15 @@ struct Running {
 }
 
 impl Collectives {
-    /// The collectives of a task that is number `own` of the context's `tasks`. Chunks leave by `send`.
+    /// The collectives of a task that is number `own` of the context's `tasks`. Chunks leave by `send`; memory
+    /// comes from `buffers`.
     pub fn new(
         own: TaskIndex,
         tasks: &[TaskName],
         groups: &[GroupMembers],
         send: Recipient<SendChunk>,
         limits: CollectiveLimits,
+        buffers: BufferPool,
     ) -> Self {
         let name = |task: &TaskIndex| tasks.get(task.position()).cloned();
         let groups = groups.iter().map(|group| Members {
@@ -65,7 +69,7 @@ impl Collectives {
         });
         let task = tasks.get(own.position()).map(TaskName::to_string).unwrap_or_default().into();
         let (groups, runs, running) = (groups.collect(), Runs::new(limits), BTreeMap::new());
-        Self { own, task, groups, runs, running, send, alarm: Alarm::default() }
+        Self { own, task, groups, runs, running, send, alarm: Alarm::default(), buffers }
     }
 
     /// The ways to one that runs.
@@ -112,7 +116,7 @@ impl Collectives {
         };
         let members = &self.groups[usize::from(group)];
         let key = RunKey { group, name: join.name.clone(), run };
-        let spec = Spec::new((group, join.name, run), join.op, me, members.names.clone());
+        let spec = Spec::new((group, join.name, run), join.op, me, members.names.clone(), self.buffers.clone());
         let collective = Collective {
             key: key.clone(),
             task: self.task.clone(),

@@ -10,7 +10,7 @@ use remex_protocol::{
     cluster::{GroupMembers, TaskName},
     collective::{ChunkHeader, CollectiveOp, Reduction},
     ids::TaskIndex,
-    tensor::{DType, Tensor},
+    tensor::{BufferPool, DType, Tensor},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -72,7 +72,8 @@ fn tasks(members: u16) -> Rc<RefCell<Net>> {
     let groups = [GroupMembers { name: "all".to_owned(), members: (0..members).map(TaskIndex).collect() }];
     for own in (0..=members).map(TaskIndex) {
         let wires = Wires { own, net: net.clone() }.start().recipient();
-        let collectives = Collectives::new(own, &names, &groups, wires, CollectiveLimits::default()).start();
+        let collectives =
+            Collectives::new(own, &names, &groups, wires, CollectiveLimits::default(), BufferPool::default()).start();
         net.borrow_mut().tasks.push(Collectives::recipients(&collectives));
     }
     net

@@ -35,15 +35,15 @@ impl Barrier {
 }
 
 impl Work for Barrier {
-    fn begin(&mut self) -> Option<Outgoing> {
+    fn begin(&mut self) -> Result<Option<Outgoing>> {
         if self.told + 1 == self.place.members {
-            return None;
+            return Ok(None);
         }
         self.told += 1;
         // The neighbours first, then round the ring, so that not all begin with the same member.
         let to = self.place.back(self.told);
         let metadata = TensorMetadata::new(DType::U8, [0]);
-        Some(Outgoing { to, metadata, step: 0, part: self.place.me, offset: 0, payload: Bytes::new() })
+        Ok(Some(Outgoing { to, metadata, step: 0, part: self.place.me, offset: 0, payload: Bytes::new() }))
     }
 
     fn take(&mut self, came: Came<'_>) -> Result<Option<Outgoing>> {

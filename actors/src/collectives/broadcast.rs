@@ -2,7 +2,7 @@
 
 use remex_protocol::{
     frame::MAX_PAYLOAD,
-    tensor::{AlignedBuf, Tensor, TensorMetadata},
+    tensor::{AlignedBuf, BufferPool, Tensor, TensorMetadata},
 };
 
 use super::{
@@ -33,15 +33,23 @@ struct Other {
     chunk: usize,
     /// Known with the first chunk.
     coming: Option<(TensorMetadata, Cut, Seen, AlignedBuf)>,
+    buffers: BufferPool,
 }
 
 /// The work of one of at least two members. The root gives the tensor; what another one gives is not sent, but must be of
 /// the root's type and shape.
-pub(super) fn start(place: Place, root: u16, input: Option<Tensor>, chunk: usize) -> Result<Box<dyn Work>> {
+pub(super) fn start(
+    place: Place,
+    root: u16,
+    input: Option<Tensor>,
+    chunk: usize,
+    buffers: &BufferPool,
+) -> Result<Box<dyn Work>> {
     if root != place.me {
         let step = place.back((root + 1) % place.members);
         let expected = input.map(|tensor| tensor.metadata().clone());
-        return Ok(Box::new(Other { place, root, step, expected, chunk, coming: None }));
+        let buffers = buffers.clone();
+        return Ok(Box::new(Other { place, root, step, expected, chunk, coming: None, buffers }));
     }
     let input = input.ok_or_else(|| differs("the root of a broadcast must give the tensor".to_owned()))?;
     let cut = cut(input.metadata(), chunk)?;
@@ -56,13 +64,13 @@ fn cut(metadata: &TensorMetadata, chunk: usize) -> Result<Cut> {
 }
 
 impl Work for Root {
-    fn begin(&mut self) -> Option<Outgoing> {
-        let range = self.cut.chunk(0, self.own)?;
+    fn begin(&mut self) -> Result<Option<Outgoing>> {
+        let Some(range) = self.cut.chunk(0, self.own) else { return Ok(None) };
         self.own += 1;
         let size = self.input.dtype().size_bytes() as usize;
         let payload = self.input.bytes().slice(range.start * size..range.end * size);
         let (to, metadata, part) = (self.place.next(), self.input.metadata().clone(), self.place.me);
-        Some(Outgoing { to, metadata, step: 0, part, offset: range.start as u64, payload })
+        Ok(Some(Outgoing { to, metadata, step: 0, part, offset: range.start as u64, payload }))
     }
 
     fn take(&mut self, came: Came<'_>) -> Result<Option<Outgoing>> {
@@ -87,8 +95,8 @@ impl Work for Root {
 }
 
 impl Work for Other {
-    fn begin(&mut self) -> Option<Outgoing> {
-        None
+    fn begin(&mut self) -> Result<Option<Outgoing>> {
+        Ok(None)
     }
 
     fn take(&mut self, came: Came<'_>) -> Result<Option<Outgoing>> {
@@ -104,7 +112,7 @@ impl Work for Other {
         }
         if self.coming.is_none() {
             let cut = cut(&metadata, self.chunk)?;
-            let (seen, buf) = (Seen::new(cut.chunks(0)), room(metadata.size_bytes())?);
+            let (seen, buf) = (Seen::new(cut.chunks(0)), room(&self.buffers, metadata.size_bytes())?);
             self.coming = Some((metadata.clone(), cut, seen, buf));
         }
         let Some((known, cut, seen, buf)) = &mut self.coming else { return Ok(None) };

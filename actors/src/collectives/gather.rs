@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use remex_protocol::{
     frame::MAX_PAYLOAD,
-    tensor::{AlignedBuf, Shape, Tensor, TensorMetadata},
+    tensor::{AlignedBuf, BufferPool, Shape, Tensor, TensorMetadata},
 };
 
 use super::{
@@ -56,6 +56,7 @@ pub(super) struct Gather {
     /// By member; its own is known from the start.
     origins: Vec<Option<Origin>>,
     result: Option<Layout>,
+    buffers: BufferPool,
 }
 
 /// Whether a tensor has the axis.
@@ -70,11 +71,28 @@ pub(super) fn check_axis(input: &Tensor, axis: u16) -> Result<usize> {
 
 impl Gather {
     /// The work of one of at least two members. `chunk` is the most bytes of a chunk.
-    pub(super) fn new(place: Place, axis: u16, shapes: Shapes, input: Tensor, chunk: usize) -> Result<Self> {
+    pub(super) fn new(
+        place: Place,
+        axis: u16,
+        shapes: Shapes,
+        input: Tensor,
+        chunk: usize,
+        buffers: &BufferPool,
+    ) -> Result<Self> {
         let axis = check_axis(&input, axis)?;
         let chunk = chunk / input.dtype().size_bytes() as usize;
-        let mut gather =
-            Self { place, axis, shapes, input: input.clone(), chunk, own: 0, origins: Vec::new(), result: None };
+        let buffers = buffers.clone();
+        let mut gather = Self {
+            place,
+            axis,
+            shapes,
+            input: input.clone(),
+            chunk,
+            own: 0,
+            origins: Vec::new(),
+            result: None,
+            buffers,
+        };
         gather.origins = (0..place.members).map(|_| None).collect();
         gather.origins[usize::from(place.me)] = Some(gather.origin(input.metadata().clone())?);
         gather.lay_out()?;
@@ -135,7 +153,7 @@ impl Gather {
         let (inner, total) = (inner.ok_or_else(too_large)?, total.ok_or_else(too_large)?);
         let metadata = TensorMetadata::new(own.dtype, with_axis(&own.shape, self.axis, total)?);
         let size = metadata.size_bytes().filter(|size| *size <= MAX_PAYLOAD).ok_or_else(too_large)?;
-        let buf = room(Some(size))?;
+        let buf = room(&self.buffers, Some(size))?;
         // Without elements nothing is placed, whatever these would be.
         let bytes = |length: u64| if size == 0 { 0 } else { length as usize * inner as usize };
         let mut begin = 0;
@@ -186,12 +204,13 @@ fn with_axis(shape: &Shape, axis: usize, length: u64) -> Result<Shape> {
 }
 
 impl Work for Gather {
-    fn begin(&mut self) -> Option<Outgoing> {
+    fn begin(&mut self) -> Result<Option<Outgoing>> {
         let me = self.place.me;
-        let range = self.origins[usize::from(me)].as_ref()?.cut.chunk(0, self.own)?;
+        let own = self.origins[usize::from(me)].as_ref();
+        let Some(range) = own.and_then(|own| own.cut.chunk(0, self.own)) else { return Ok(None) };
         self.own += 1;
         let size = self.input.dtype().size_bytes() as usize;
-        self.send(0, me, range.start, self.input.bytes().slice(range.start * size..range.end * size))
+        Ok(self.send(0, me, range.start, self.input.bytes().slice(range.start * size..range.end * size)))
     }
 
     fn take(&mut self, came: Came<'_>) -> Result<Option<Outgoing>> {

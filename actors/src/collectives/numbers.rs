@@ -1,11 +1,10 @@
 //! Arithmetic on the elements of a chunk. Pure.
 
 use bytemuck::Pod;
-use bytes::Bytes;
 use half::{bf16, f16};
 use remex_protocol::{
     collective::Reduction,
-    tensor::{DType, Element},
+    tensor::{AlignedBuf, DType, Element},
 };
 
 /// An element that can be reduced. Partial results are `Acc`, which for the short floats is wider than they are, so that
@@ -147,58 +146,51 @@ macro_rules! with_number {
 }
 pub(super) use with_number;
 
-/// Numbers that are handed on as bytes.
-struct Owned<T>(Vec<T>);
-
-impl<T: Pod> AsRef<[u8]> for Owned<T> {
-    fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
-    }
+/// A buffer's bytes as numbers.
+pub(super) fn numbers<T: Pod>(buf: &mut AlignedBuf) -> &mut [T] {
+    // Its first byte is aligned for any number, and its makers count in numbers.
+    bytemuck::cast_slice_mut(buf.as_mut_slice())
 }
 
-/// The numbers' bytes, without a copy.
-pub(super) fn into_bytes<T: Pod + Send + Sync>(numbers: Vec<T>) -> Bytes {
-    if numbers.is_empty() { Bytes::new() } else { Bytes::from_owner(Owned(numbers)) }
+/// A member's own elements as the first partial result. The slices are of one length, here and below: the caller has
+/// checked.
+pub(super) fn widen<T: Number>(own: &[T], into: &mut [T::Acc]) {
+    into.iter_mut().zip(own).for_each(|(acc, &x)| *acc = x.widen());
 }
 
-/// A member's own elements as the first partial result.
-pub(super) fn widened<T: Number>(own: &[T]) -> Vec<T::Acc> {
-    own.iter().map(|&x| x.widen()).collect()
-}
-
-/// A partial result that came, with a member's own elements. Both must be as many: the caller has checked.
-pub(super) fn combine<T: Number>(reduction: Reduction, came: &[u8], own: &[T]) -> Vec<T::Acc> {
+/// A partial result that came, with a member's own elements.
+pub(super) fn combine<T: Number>(reduction: Reduction, came: &[u8], own: &[T], into: &mut [T::Acc]) {
     match bytemuck::try_cast_slice(came) {
-        Ok(came) => with_reduction::<T>(reduction, came, own),
+        Ok(came) => with_reduction::<T>(reduction, came, own, into),
         // It begins at an odd address: moved once.
-        Err(_) => with_reduction::<T>(reduction, &bytemuck::pod_collect_to_vec(came), own),
+        Err(_) => with_reduction::<T>(reduction, &bytemuck::pod_collect_to_vec(came), own, into),
     }
 }
 
-/// One loop for each reduction, over two slices and without a branch inside, which the compiler turns into vectors.
-fn with_reduction<T: Number>(reduction: Reduction, came: &[T::Acc], own: &[T]) -> Vec<T::Acc> {
-    fn each<T: Number>(came: &[T::Acc], own: &[T], f: impl Fn(T::Acc, T::Acc) -> T::Acc) -> Vec<T::Acc> {
-        came.iter().zip(own).map(|(&a, &b)| f(a, b.widen())).collect()
+/// One loop for each reduction, over three slices and without a branch inside, which the compiler turns into vectors.
+fn with_reduction<T: Number>(reduction: Reduction, came: &[T::Acc], own: &[T], into: &mut [T::Acc]) {
+    fn each<T: Number>(came: &[T::Acc], own: &[T], into: &mut [T::Acc], f: impl Fn(T::Acc, T::Acc) -> T::Acc) {
+        into.iter_mut().zip(came).zip(own).for_each(|((acc, &a), &b)| *acc = f(a, b.widen()));
     }
     match reduction {
-        Reduction::Min => each(came, own, T::min),
-        Reduction::Max => each(came, own, T::max),
-        Reduction::Prod => each(came, own, T::mul),
+        Reduction::Min => each(came, own, into, T::min),
+        Reduction::Max => each(came, own, into, T::max),
+        Reduction::Prod => each(came, own, into, T::mul),
         // A mean is a sum until its end; what this version does not know was refused at the start.
-        _ => each(came, own, T::add),
+        _ => each(came, own, into, T::add),
     }
 }
 
-/// The last partial result as what is answered: divided for a mean, and rounded if it was widened.
-pub(super) fn finish<T: Number>(reduction: Reduction, members: u16, mut acc: Vec<T::Acc>) -> Vec<T> {
+/// The last partial result becomes what is answered, but for its type: divided for a mean.
+pub(super) fn finish<T: Number>(reduction: Reduction, members: u16, acc: &mut [T::Acc]) {
     if reduction == Reduction::Mean {
         acc.iter_mut().for_each(|x| *x = T::divide(*x, members));
     }
-    match bytemuck::try_cast_vec(acc) {
-        Ok(same) if !T::IS_WIDENED => same,
-        Ok(same) => bytemuck::cast_slice::<T, T::Acc>(&same).iter().map(|&x| T::narrow(x)).collect(),
-        Err((_, acc)) => acc.into_iter().map(T::narrow).collect(),
-    }
+}
+
+/// Rounds what was widened.
+pub(super) fn narrow<T: Number>(acc: &[T::Acc], into: &mut [T]) {
+    into.iter_mut().zip(acc).for_each(|(element, &x)| *element = T::narrow(x));
 }
 
 /// The names of the types that can be reduced.
@@ -212,13 +204,17 @@ mod tests {
     use super::*;
 
     fn reduce<T: Number>(reduction: Reduction, all: &[&[T]]) -> Vec<T> {
-        let mut acc = widened(all[0]);
+        let mut acc = vec![T::widen(all[0][0]); all[0].len()];
+        widen(all[0], &mut acc);
         for own in &all[1..] {
             // At an odd address, as a payload may be.
             let bytes = [&[0], bytemuck::cast_slice::<T::Acc, u8>(&acc)].concat();
-            acc = combine(reduction, &bytes[1..], own);
+            combine(reduction, &bytes[1..], own, &mut acc);
         }
-        finish(reduction, all.len() as u16, acc)
+        finish::<T>(reduction, all.len() as u16, &mut acc);
+        let mut elements = all[0].to_vec();
+        narrow(&acc, &mut elements);
+        elements
     }
 
     /// TFRT §3.5-3: the mean of -9 over 3 members was 1431655762, since it was divided as an unsigned number.

@@ -9,11 +9,11 @@
 
 use remex_protocol::{
     collective::Reduction,
-    tensor::{AlignedBuf, Shape, Tensor, TensorMetadata},
+    tensor::{AlignedBuf, BufferPool, Shape, Tensor, TensorMetadata},
 };
 
 use super::{
-    numbers::{self, Number, into_bytes, with_number},
+    numbers::{self, Number, numbers, with_number},
     plan::{Cut, Seen},
     work::{Came, Outgoing, Place, Work, differs, malformed, room, tensor},
 };
@@ -44,6 +44,7 @@ struct Reduce<T> {
     result: AlignedBuf,
     base: usize,
     result_shape: Shape,
+    buffers: BufferPool,
     element: std::marker::PhantomData<fn() -> T>,
 }
 
@@ -67,15 +68,23 @@ pub(super) fn start(
     parts: Parts,
     input: Tensor,
     chunk: usize,
+    buffers: &BufferPool,
 ) -> Result<Box<dyn Work>> {
     let work = with_number!(input.dtype(), T => {
-        Reduce::<T>::new(place, reduction, parts, input, chunk).map(|work| Box::new(work) as Box<dyn Work>)
+        Reduce::<T>::new(place, reduction, parts, input, chunk, buffers).map(|work| Box::new(work) as Box<dyn Work>)
     });
     work.unwrap_or_else(|| Err(differs("its elements cannot be reduced".to_owned())))
 }
 
 impl<T: Number> Reduce<T> {
-    fn new(place: Place, reduction: Reduction, parts: Parts, input: Tensor, chunk: usize) -> Result<Self> {
+    fn new(
+        place: Place,
+        reduction: Reduction,
+        parts: Parts,
+        input: Tensor,
+        chunk: usize,
+        buffers: &BufferPool,
+    ) -> Result<Self> {
         let Place { me, members } = place;
         let chunk = chunk / size_of::<T::Acc>();
         let total = input.bytes().len() / size_of::<T>();
@@ -99,10 +108,24 @@ impl<T: Number> Reduce<T> {
         };
         let steps = if parts == Parts::All { 2 * (members - 1) } else { members - 1 };
         let seen = (0..steps).map(|step| Seen::new(cut.chunks(part_of(place, step).into()))).collect();
-        let result = room((range.len() as u64).checked_mul(size_of::<T>() as u64))?;
-        let (base, metadata) = (range.start, input.metadata().clone());
-        let element = std::marker::PhantomData;
-        Ok(Self { place, reduction, parts, metadata, input, cut, own: 0, seen, result, base, result_shape, element })
+        let result = room(buffers, (range.len() as u64).checked_mul(size_of::<T>() as u64))?;
+        let (base, metadata, buffers) = (range.start, input.metadata().clone(), buffers.clone());
+        let (own, element) = (0, std::marker::PhantomData);
+        Ok(Self {
+            place,
+            reduction,
+            parts,
+            metadata,
+            input,
+            cut,
+            own,
+            seen,
+            result,
+            base,
+            result_shape,
+            buffers,
+            element,
+        })
     }
 
     fn elements(&self, part: u16, range: &std::ops::Range<usize>) -> &[T] {
@@ -110,6 +133,11 @@ impl<T: Number> Reduce<T> {
         // The type was chosen by the tensor's, and the range is within it.
         let all = self.input.elements::<T>().unwrap_or_default();
         &all[begin + range.start..begin + range.end]
+    }
+
+    /// Room for a partial result.
+    fn partial(&self, elements: usize) -> Result<AlignedBuf> {
+        room(&self.buffers, (elements as u64).checked_mul(size_of::<T::Acc>() as u64))
     }
 
     fn keep(&mut self, part: u16, range: &std::ops::Range<usize>, bytes: &[u8]) {
@@ -130,18 +158,21 @@ fn part_of(place: Place, step: u16) -> u16 {
 }
 
 impl<T: Number> Work for Reduce<T> {
-    fn begin(&mut self) -> Option<Outgoing> {
+    fn begin(&mut self) -> Result<Option<Outgoing>> {
         let part = self.place.previous();
-        let range = self.cut.chunk(part.into(), self.own)?;
+        let Some(range) = self.cut.chunk(part.into(), self.own) else { return Ok(None) };
         self.own += 1;
         let payload = if T::IS_WIDENED {
-            into_bytes(numbers::widened(self.elements(part, &range)))
+            let own = self.elements(part, &range);
+            let mut widened = self.partial(own.len())?;
+            numbers::widen(own, numbers(&mut widened));
+            widened.freeze()
         } else {
             let begin = self.cut.part(part.into()).start;
             let bytes = |element: usize| (begin + element) * size_of::<T>();
             self.input.bytes().slice(bytes(range.start)..bytes(range.end))
         };
-        self.send(0, part, range.start, payload)
+        Ok(self.send(0, part, range.start, payload))
     }
 
     fn take(&mut self, came: Came<'_>) -> Result<Option<Outgoing>> {
@@ -171,11 +202,19 @@ impl<T: Number> Work for Reduce<T> {
             let goes_on = usize::from(step) + 1 < self.seen.len();
             return Ok(if goes_on { self.send(step + 1, part, range.start, came.payload) } else { None });
         }
-        let acc = numbers::combine(self.reduction, &came.payload, self.elements(part, &range));
+        let own = self.elements(part, &range);
+        let mut acc = self.partial(own.len())?;
+        numbers::combine(self.reduction, &came.payload, own, numbers(&mut acc));
         if step < last {
-            return Ok(self.send(step + 1, part, range.start, into_bytes(acc)));
+            return Ok(self.send(step + 1, part, range.start, acc.freeze()));
         }
-        let whole = into_bytes(numbers::finish::<T>(self.reduction, self.place.members, acc));
+        numbers::finish::<T>(self.reduction, self.place.members, numbers(&mut acc));
+        if T::IS_WIDENED {
+            let mut rounded = room(&self.buffers, Some((range.len() * size_of::<T>()) as u64))?;
+            numbers::narrow::<T>(numbers(&mut acc), numbers(&mut rounded));
+            acc = rounded;
+        }
+        let whole = acc.freeze();
         self.keep(part, &range, &whole);
         Ok(if self.parts == Parts::All { self.send(step + 1, part, range.start, whole) } else { None })
     }
@@ -185,7 +224,7 @@ impl<T: Number> Work for Reduce<T> {
     }
 
     fn finish(&mut self) -> Result<Option<Tensor>> {
-        let result = std::mem::replace(&mut self.result, room(Some(0))?);
+        let result = std::mem::replace(&mut self.result, room(&self.buffers, Some(0))?);
         let metadata = TensorMetadata::new(self.metadata.dtype, self.result_shape.clone());
         tensor(metadata, result.freeze()).map(Some)
     }

@@ -11,7 +11,7 @@ use remex_protocol::{
     cluster::TaskName,
     collective::{ChunkHeader, CollectiveOp},
     ids::InstanceKey,
-    tensor::Tensor,
+    tensor::{BufferPool, Tensor},
 };
 
 use super::{
@@ -138,7 +138,7 @@ impl Network {
         node.run = run;
         let members: Arc<[TaskName]> = names(self.terms_members());
         let node = &mut self.nodes[usize::from(member)];
-        let mut spec = Spec::new((0, name(), run), node.op, member, members);
+        let mut spec = Spec::new((0, name(), run), node.op, member, members, BufferPool::default());
         (spec.chunk, spec.window) = (self.terms.chunk, self.terms.window);
         node.member = Some(Member::start(spec, node.input.clone()));
         for arrived in early {

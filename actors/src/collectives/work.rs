@@ -6,7 +6,7 @@ use bytes::Bytes;
 use remex_protocol::{
     ErrorCode,
     collective::ChunkHeader,
-    tensor::{AlignedBuf, Tensor, TensorMetadata},
+    tensor::{AlignedBuf, BufferPool, Tensor, TensorMetadata},
 };
 
 use crate::{Error, Result};
@@ -34,8 +34,8 @@ pub(super) struct Came<'a> {
 
 /// One member's share of a collective of at least two.
 pub(super) trait Work: fmt::Debug + Send {
-    /// The next chunk that it sends of its own accord; `None` when there are no more.
-    fn begin(&mut self) -> Option<Outgoing>;
+    /// The next chunk that it sends of its own accord; `None` when there are no more. After an error it is not used again.
+    fn begin(&mut self) -> Result<Option<Outgoing>>;
 
     /// Takes a chunk; perhaps there is one to send now. After an error it is not used again.
     fn take(&mut self, came: Came<'_>) -> Result<Option<Outgoing>>;
@@ -96,11 +96,11 @@ pub(super) fn malformed(came: &Came<'_>, why: impl fmt::Display) -> Error {
     Error::new(ErrorCode::InvalidArgument, message)
 }
 
-/// Room for so many bytes.
-pub(super) fn room(len: Option<u64>) -> Result<AlignedBuf> {
-    let none = || Error::new(ErrorCode::ResourceExhausted, "no memory for the result of the collective");
+/// Room for so many bytes, all of which will be written.
+pub(super) fn room(buffers: &BufferPool, len: Option<u64>) -> Result<AlignedBuf> {
+    let none = || Error::new(ErrorCode::ResourceExhausted, "no memory for the collective");
     let len = len.and_then(|len| usize::try_from(len).ok()).ok_or_else(none)?;
-    AlignedBuf::zeroed(len).ok_or_else(none)
+    buffers.take(len).ok_or_else(none)
 }
 
 /// The tensor that was put together.

@@ -32,7 +32,7 @@ use std::{
 };
 
 use futures_util::future::LocalBoxFuture;
-use remex_protocol::{CodecError, Frame, FrameError, cluster::Address};
+use remex_protocol::{CodecError, Frame, FrameError, cluster::Address, tensor::BufferPool};
 
 /// A way between tasks: it understands the addresses of one scheme.
 ///
@@ -87,6 +87,11 @@ pub trait FrameReader {
 
     /// The handshake is over: larger frames are accepted.
     fn open(&mut self);
+
+    /// Where to take memory for payloads from, for a reader that needs any.
+    fn use_buffers(&mut self, buffers: &BufferPool) {
+        let _ = buffers;
+    }
 }
 
 /// The writing half of a connection.

@@ -6,7 +6,7 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use remex_protocol::{Decoder, DecoderLimits, Frame};
+use remex_protocol::{Decoder, DecoderLimits, Frame, tensor::BufferPool};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Connection, FabricError, FrameReader, FrameWriter, outgoing::Outgoing};
@@ -89,6 +89,10 @@ impl<R: AsyncRead + Unpin> FrameReader for StreamReader<R> {
     fn open(&mut self) {
         self.is_open = true;
         self.decoder.set_limits(DecoderLimits::OPEN);
+    }
+
+    fn use_buffers(&mut self, buffers: &BufferPool) {
+        self.decoder.set_buffers(buffers.clone());
     }
 }
 

@@ -7,22 +7,22 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Connection, Fabric, FabricError, Listener, is_of_scheme, is_passing, stream};
 
 /// TCP at `tcp://HOST:PORT`; a listener at port 0 takes a free port. Small frames are not delayed (`TCP_NODELAY`);
-/// payloads are sent with a checksum.
-#[derive(Clone, Copy, Debug)]
+/// payloads that leave the machine are sent with a checksum.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp {
-    payload_crc: bool,
+    payload_crc: Option<bool>,
 }
 
 impl Tcp {
-    /// With checksums of payloads.
+    /// With checksums of payloads that leave the machine.
     pub fn new() -> Self {
-        Self { payload_crc: true }
+        Self::default()
     }
 
-    /// Whether payloads are sent with a checksum. What is received is checked whenever it has one.
+    /// Whether payloads are sent with a checksum, wherever they go. What is received is checked whenever it has one.
     #[must_use]
     pub fn payload_checksums(mut self, on: bool) -> Self {
-        self.payload_crc = on;
+        self.payload_crc = Some(on);
         self
     }
 
@@ -31,13 +31,8 @@ impl Tcp {
         let there = stream.peer_addr()?.ip();
         let is_local = there.to_canonical().is_loopback() || there == stream.local_addr()?.ip();
         let (reader, writer) = stream.into_split();
-        Ok(stream::connection(reader, writer, peer, is_local, self.payload_crc))
-    }
-}
-
-impl Default for Tcp {
-    fn default() -> Self {
-        Self::new()
+        let payload_crc = self.payload_crc.unwrap_or(!is_local);
+        Ok(stream::connection(reader, writer, peer, is_local, payload_crc))
     }
 }
 
@@ -112,7 +107,7 @@ mod tests {
     #[actix_rt::test]
     async fn it_does_what_every_fabric_does() {
         conformance::check_fabric(&Tcp::new(), &any_port()).await;
-        conformance::check_fabric(&Tcp::new().payload_checksums(false), &any_port()).await;
+        conformance::check_fabric(&Tcp::new().payload_checksums(true), &any_port()).await;
     }
 
     #[actix_rt::test]

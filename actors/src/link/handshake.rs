@@ -7,6 +7,7 @@ use remex_protocol::{
     cluster::TaskName,
     handshake::{Credits, Hello, Limits, MAGIC, VERSION, Welcome},
     ids::{CallId, Incarnation},
+    tensor::BufferPool,
 };
 
 use crate::{
@@ -18,12 +19,14 @@ use crate::{
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who a task is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// Its name.
     pub task: TaskName,
     /// Which run of it.
     pub incarnation: Incarnation,
+    /// Where its connections take memory for payloads from.
+    pub buffers: BufferPool,
 }
 
 /// Why a handshake failed: the peer said no, or nobody could be talked to.
@@ -42,6 +45,7 @@ pub(crate) async fn dial(
     expected: Option<&TaskName>,
     epoch: u64,
 ) -> Result<Welcome, Refusal> {
+    connection.reader.use_buffers(&who.buffers);
     let hello = Hello {
         magic: MAGIC.to_owned(),
         version: VERSION,
@@ -74,6 +78,7 @@ pub(crate) async fn dial(
 
 /// Answers who dialled: reads the Hello, refuses what this task cannot talk to, and welcomes the others.
 pub(crate) async fn greet(connection: &mut Connection, who: &Identity, credits: Credits) -> Result<Hello> {
+    connection.reader.use_buffers(&who.buffers);
     let refused = |message: String| Error::new(ErrorCode::FailedPrecondition, message);
     let hello = match first(connection).await {
         Ok(Body::Hello(hello)) => hello,
@@ -160,7 +165,11 @@ mod tests {
 
     #[test]
     fn another_version_is_refused_with_both_named() {
-        let who = Identity { task: "/job:worker/task:0".parse().unwrap(), incarnation: Incarnation(2) };
+        let who = Identity {
+            task: "/job:worker/task:0".parse().unwrap(),
+            incarnation: Incarnation(2),
+            buffers: BufferPool::default(),
+        };
         assert!(welcome(&hello(), &who, Credits::default()).is_ok());
         let old = Version { major: 0, minor: 0 };
         let error = welcome(&Hello { version: old, oldest: old, ..hello() }, &who, Credits::default()).unwrap_err();

@@ -39,6 +39,8 @@ use crate::{
 
 /// How often idle contexts are looked for.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+/// How often memory that is kept for buffers, and was not needed, is given back.
+const BUFFER_CHECK: Duration = Duration::from_secs(10);
 /// How often a draining server looks whether its calls are done.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -194,6 +196,7 @@ impl Actor for Server {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(BUFFER_CHECK, |act, _| act.who.buffers.trim());
         ctx.run_interval(IDLE_CHECK, |act, _| {
             for id in act.contexts.idle(Instant::now().into_std(), |context| context.used.get().into_std()) {
                 tracing::info!(context = %id, "collected: no sign of life from its client");

@@ -65,6 +65,7 @@ impl Server {
         let executor = self.executor.clone();
         let (directory, compilers, made) = (self.directory.clone(), self.compilers.clone(), shared.clone());
         let (factory, counter) = (self.object_manager.clone(), used.clone());
+        let buffers = self.who.buffers.clone();
         let rendezvous = (self.rendezvous)(shared.id, &self.who.task);
         let tasks: Vec<_> = shared.tasks().map(|task| task.name.clone()).collect();
         let mut objects = None;
@@ -73,7 +74,8 @@ impl Server {
             let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context: Some(made.clone()) });
             objects = Some(manager.clone());
             let send = ctx.address().recipient();
-            let collectives = Collectives::new(own, &tasks, made.groups(), send, CollectiveLimits::default()).start();
+            let limits = CollectiveLimits::default();
+            let collectives = Collectives::new(own, &tasks, made.groups(), send, limits, buffers).start();
             let data = DataRecipients { rendezvous, collectives: Collectives::recipients(&collectives) };
             made.data.attach(data.clone());
             let compile = executor.compile;

@@ -13,7 +13,7 @@ use crate::{
     frame::{
         Frame, FrameError, HEAD_LEN, Head, MAX_HANDSHAKE, MAX_HEADER, MAX_PAYLOAD, PIECE_LEN, Payload, flags, kind,
     },
-    tensor::AlignedBuf,
+    tensor::{AlignedBuf, BufferPool},
 };
 use transfers::Transfers;
 
@@ -59,6 +59,7 @@ pub struct Decoder {
     in_bulk: bool,
     moved: u64,
     ready: VecDeque<Frame>,
+    buffers: BufferPool,
 }
 
 /// A frame whose payload is being read.
@@ -90,12 +91,18 @@ impl Decoder {
             in_bulk: false,
             moved: 0,
             ready: VecDeque::new(),
+            buffers: BufferPool::new(0),
         }
     }
 
     /// Accepts other sizes from the next frame on.
     pub fn set_limits(&mut self, limits: DecoderLimits) {
         self.limits = limits;
+    }
+
+    /// Takes memory for payloads from a pool from the next payload on.
+    pub fn set_buffers(&mut self, buffers: BufferPool) {
+        self.buffers = buffers;
     }
 
     /// Where the next bytes of the stream go; never empty.
@@ -214,9 +221,9 @@ impl Decoder {
         if head.payload_len == 0 {
             self.ready.push_back(frame);
         } else if head.flags & flags::PIECES != 0 {
-            self.ready.push_back(self.transfers.announce(&head, frame)?);
+            self.ready.push_back(self.transfers.announce(&head, frame, &self.buffers)?);
         } else {
-            let buf = allocate(head.payload_len)?;
+            let buf = allocate(head.payload_len, &self.buffers)?;
             self.fill(head, Into::Own(buf, Box::new(frame)))?;
         }
         Ok(())
@@ -283,9 +290,9 @@ fn check_form(head: &Head, bytes: &[u8; HEAD_LEN]) -> Result<(), FrameError> {
     Ok(())
 }
 
-/// A buffer for a payload whose length was checked.
-fn allocate(len: u64) -> Result<AlignedBuf, FrameError> {
-    usize::try_from(len).ok().and_then(AlignedBuf::zeroed).ok_or(FrameError::OutOfMemory(len))
+/// A buffer for a payload whose length was checked. It is handed on only when all of it was read.
+fn allocate(len: u64, buffers: &BufferPool) -> Result<AlignedBuf, FrameError> {
+    usize::try_from(len).ok().and_then(|len| buffers.take(len)).ok_or(FrameError::OutOfMemory(len))
 }
 
 fn verify(head: &Head, payload: &[u8]) -> Result<(), FrameError> {

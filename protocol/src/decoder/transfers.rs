@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     frame::{Body, Frame, FrameError, Head, MAX_TRANSFERS, Payload},
     ids::CallId,
-    tensor::AlignedBuf,
+    tensor::{AlignedBuf, BufferPool},
 };
 
 use super::allocate;
@@ -31,7 +31,12 @@ impl Transfers {
 
     /// Makes room for the payload that `frame` announces. A call is given back to be handed on at once, so that its
     /// place in the order is kept; a reply is held until its payload is whole, and its place is marked.
-    pub(super) fn announce(&mut self, head: &Head, mut frame: Frame) -> Result<Frame, FrameError> {
+    pub(super) fn announce(
+        &mut self,
+        head: &Head,
+        mut frame: Frame,
+        buffers: &BufferPool,
+    ) -> Result<Frame, FrameError> {
         if self.0.len() >= MAX_TRANSFERS {
             let why = format!("more than {MAX_TRANSFERS} payloads in pieces at one time");
             return Err(FrameError::Malformed(why));
@@ -40,7 +45,7 @@ impl Transfers {
             let why = format!("call {} has a payload on its way already", head.call);
             return Err(FrameError::Malformed(why));
         }
-        let buf = allocate(head.payload_len)?;
+        let buf = allocate(head.payload_len, buffers)?;
         let is_call = matches!(frame.body, Body::Call(_) | Body::Undecodable { .. });
         let (reply, handed_on) = if is_call {
             frame.payload = Payload::Announced(head.payload_len);

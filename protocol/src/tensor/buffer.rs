@@ -1,30 +1,40 @@
-//! Memory for a tensor's data: aligned, zeroed, and made without aborting when there is none.
+//! Memory for a tensor's data: aligned, and made without aborting when there is none.
 
 use bytes::Bytes;
+use memmap2::MmapMut;
+
+use super::BufferPool;
 
 /// Alignment of every tensor's first byte, in bytes.
 pub const ALIGNMENT: usize = 64;
+/// From so many bytes on, memory comes from the system in huge pages, where it has them: a page of 4 KiB costs as much to
+/// get as to fill.
+const MAPPED_LEN: usize = 4 << 20;
 
 /// A writable buffer whose first byte is aligned to [`ALIGNMENT`]; becomes [`Bytes`] without a copy.
 pub struct AlignedBuf {
-    // Longer than `len`, and used from where it is aligned: an allocator that is asked for aligned zeros writes them, one
-    // that is asked for plain zeros takes fresh pages from the system, which are zero already and cost nothing.
-    bytes: Box<[u8]>,
-    start: usize,
+    memory: Memory,
     len: usize,
+    /// Where the memory goes when nobody needs it.
+    home: Option<BufferPool>,
 }
 
 impl AlignedBuf {
     /// `len` zero bytes. Large buffers cost no memory until they are written to. `None` if the system has not so much.
     pub fn zeroed(len: usize) -> Option<Self> {
-        let bytes: Box<[u8]> = bytemuck::allocation::try_zeroed_slice_box(len.checked_add(ALIGNMENT - 1)?).ok()?;
-        let start = (bytes.as_ptr() as usize).wrapping_neg() % ALIGNMENT;
-        Some(Self { bytes, start, len })
+        Some(Self { memory: Memory::zeroed(len)?, len, home: None })
+    }
+
+    /// The first `len` bytes of memory that has so many, which goes back to `home` in the end.
+    pub(super) fn of(memory: Memory, len: usize, home: BufferPool) -> Self {
+        debug_assert!(len <= memory.capacity());
+        Self { memory, len, home: Some(home) }
     }
 
     /// The bytes.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.len]
+        let len = self.len;
+        &mut self.memory.as_mut_slice()[..len]
     }
 
     /// Gives the buffer up to be shared.
@@ -33,9 +43,17 @@ impl AlignedBuf {
     }
 }
 
+impl Drop for AlignedBuf {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.give(std::mem::replace(&mut self.memory, Memory::none()));
+        }
+    }
+}
+
 impl AsRef<[u8]> for AlignedBuf {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.len]
+        &self.memory.as_slice()[..self.len]
     }
 }
 
@@ -45,13 +63,62 @@ impl std::fmt::Debug for AlignedBuf {
     }
 }
 
+/// What buffers are made of.
+pub(super) enum Memory {
+    /// Longer than what is used of it, which begins where it is aligned: an allocator that is asked for aligned zeros writes
+    /// them, one that is asked for plain zeros takes fresh pages from the system, which are zero already.
+    Heap { bytes: Box<[u8]>, start: usize },
+    /// Pages of the system's, which are aligned.
+    Mapped(MmapMut),
+}
+
+impl Memory {
+    pub(super) fn zeroed(len: usize) -> Option<Self> {
+        if len >= MAPPED_LEN {
+            let map = MmapMut::map_anon(len).ok()?;
+            // Advice; without it the pages are small.
+            #[cfg(target_os = "linux")]
+            let _ = map.advise(memmap2::Advice::HugePage);
+            return Some(Self::Mapped(map));
+        }
+        let bytes: Box<[u8]> = bytemuck::allocation::try_zeroed_slice_box(len.checked_add(ALIGNMENT - 1)?).ok()?;
+        let start = (bytes.as_ptr() as usize).wrapping_neg() % ALIGNMENT;
+        Some(Self::Heap { bytes, start })
+    }
+
+    fn none() -> Self {
+        Self::Heap { bytes: Box::default(), start: 0 }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        match self {
+            Self::Heap { bytes, .. } => bytes.len().saturating_sub(ALIGNMENT - 1),
+            Self::Mapped(map) => map.len(),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Heap { bytes, start } => &bytes[*start..],
+            Self::Mapped(map) => map,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        match self {
+            Self::Heap { bytes, start } => &mut bytes[*start..],
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_first_byte_is_aligned_and_all_are_zero() {
-        for len in [0, 1, 63, 64, 65, 1000] {
+        for len in [0, 1, 63, 64, 65, 1000, MAPPED_LEN - 1, MAPPED_LEN, MAPPED_LEN + 1] {
             let mut buf = AlignedBuf::zeroed(len).unwrap();
             assert_eq!(buf.as_mut_slice().len(), len);
             let bytes = buf.freeze();

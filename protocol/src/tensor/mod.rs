@@ -7,6 +7,7 @@ mod metadata;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 pub mod npy;
+mod pool;
 mod serial;
 #[cfg(test)]
 mod serial_test;
@@ -17,6 +18,7 @@ pub use buffer::{ALIGNMENT, AlignedBuf};
 pub use dtype::DType;
 pub use element::{Bool, Element};
 pub use metadata::TensorMetadata;
+pub use pool::BufferPool;
 pub use serial::{SerialError, Serialized};
 pub use shape::{MAX_RANK, Shape};
 pub use value::{Tensor, TensorError};
