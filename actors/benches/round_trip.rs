@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use remex_actors::{
     context::{ContextShared, RegisterFunction, RemoteExecute},
     envelope::ask,
-    executor::ExecutorConfig,
+    executor::{ExecutorConfig, Pool},
     fabric::{Fabric, Loopback},
     handles::{ObjectRef, ProgramHandle},
     link::Identity,
@@ -98,7 +98,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
     ServerConfig {
         devices: vec![DeviceName::new(task.clone(), "CPU", 0).unwrap()],
         who: Identity { task, incarnation: Incarnation(1) },
-        executor: ExecutorConfig { lanes: vec![1], threads: 1, on_arbiter: true },
+        executor: ExecutorConfig { lanes: vec![1], threads: 1, pool: Pool::Arbiter },
         listen: listen.map(|address| address.parse().unwrap()),
         fabrics: vec![fabric],
         compilers: Compilers::new([native]),
