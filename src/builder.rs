@@ -286,9 +286,7 @@ impl Plan {
     fn of(builder: ServerBuilder) -> Result<Self> {
         let invalid = |error: &dyn fmt::Display| Error::new(ErrorCode::InvalidArgument, error.to_string());
         let chance = builder.seed.map_or_else(Chance::of_system, Chance::seeded);
-        let name = builder
-            .task
-            .unwrap_or_else(|| format!("/job:client/task:{}", chance.below((1 << 31)..(1 << 32))));
+        let name = builder.task.unwrap_or_else(|| format!("/job:client/task:{}", chance.below((1 << 31)..(1 << 32))));
         let task: TaskName = name.parse().map_err(|error| invalid(&error))?;
         let address = |text: &String| text.parse::<Address>().map_err(|error| invalid(&error));
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);

@@ -87,10 +87,10 @@ impl Node {
     }
 
     /// Runs a future in the task, until the task ends: then there is nothing. Of a task that does not run it is dropped.
-    pub(super) fn spawn<T: 'static>(
+    pub(super) fn spawn<F: Future<Output: 'static> + 'static>(
         &self,
-        future: impl Future<Output = T> + 'static,
-    ) -> impl Future<Output = Option<T>> + use<T> {
+        future: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F> {
         let (say, hear) = oneshot::channel();
         let run = async move {
             let _ = say.send(future.await);

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use remex_actors::{
-    chance::Chance,
-    executor::Simulated,
-    fabric::simulated::FrameFaults,
-};
+use remex_actors::{chance::Chance, executor::Simulated, fabric::simulated::FrameFaults};
 
 /// What befalls a simulated cluster. [`none`](Self::none) is nothing; change its fields for one kind of fault, or let
 /// [`random`](Self::random) mix them.

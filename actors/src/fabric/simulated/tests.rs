@@ -40,9 +40,10 @@ fn is_reset(result: &Result<Vec<Frame>, FabricError>) -> bool {
 
 #[actix_rt::test]
 async fn it_does_what_every_fabric_does() {
+    let network = network(FrameFaults::none());
     for latency in [0, 3] {
         let latency = (Duration::from_millis(latency), Duration::from_millis(2 * latency));
-        let network = network(only(|faults| faults.latency = latency));
+        network.set_faults(only(|faults| faults.latency = latency));
         conformance::check_fabric(&*network.endpoint("a"), &"loopback:x".parse().unwrap()).await;
         assert!(network.lock().is_empty(), "{:?}", network.lock());
     }
@@ -157,8 +158,8 @@ async fn the_peers_of_a_dead_task_see_a_reset_or_nothing() {
 
 #[actix_rt::test]
 async fn a_seed_is_a_trace() {
+    tokio::time::pause();
     let run = |seed| async move {
-        tokio::time::pause();
         let faults = FrameFaults { lose: 0.2, repeat: 0.2, delay: 0.3, ..FrameFaults::none() };
         let network = Network::new(Chance::seeded(seed), faults);
         let (mut a, _b) = a_to_b(&network).await;
