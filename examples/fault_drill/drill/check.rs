@@ -133,7 +133,7 @@ pub(super) struct Known {
 }
 
 /// Looks at what a fetch gave.
-pub(super) fn fetched(world: &World, known: &Known, was_done: bool, fetched: Result<Tensor, Error>) {
+pub(super) fn fetched(world: &World, client: usize, known: &Known, was_done: bool, fetched: Result<Tensor, Error>) {
     let what = match &known.made {
         Some((number, _)) => format!("the output of call {number} on task {}", known.worker),
         None => format!("what was put on task {}", known.worker),
@@ -148,7 +148,9 @@ pub(super) fn fetched(world: &World, known: &Known, was_done: bool, fetched: Res
         Err(error) => {
             // The memory that it was in, or may have been in, is gone.
             let destroyed = world.cluster.last_lost_run(known.worker) >= known.run;
-            if !(is_of_transport(error.code()) || destroyed && error.code() == ErrorCode::DataLoss) {
+            // Its own task stops, or has stopped.
+            let stops = world.cluster.task(client).is_none() && error.code() == ErrorCode::FailedPrecondition;
+            if !(is_of_transport(error.code()) || stops || destroyed && error.code() == ErrorCode::DataLoss) {
                 world.ledger.lost(format!("{what} was answered for and cannot be fetched: {error}"));
             }
         }

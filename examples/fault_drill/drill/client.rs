@@ -61,8 +61,8 @@ impl Client {
         let made = self.server.create_context(config);
         let Ok(context) = timed(&self.world, self.i, WAIT + BRING_UP, "a context", made).await else { return };
         let mut round = Round::new(self, context.clone());
-        for _ in 0..self.chance.below(5..60) {
-            if self.world.phase.get() != Phase::Work {
+        for _ in 0..self.chance.below(5..120) {
+            if self.world.phase.get() != Phase::Work || round.is_hopeless() {
                 break;
             }
             round.step().await;

@@ -1,6 +1,6 @@
 //! One round of a client: random steps in one context.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 use remex::{Error, Execution, RemoteChain, prelude::*};
 use tokio::time::{Instant, sleep};
@@ -16,6 +16,8 @@ use super::{
 const LIMIT: Duration = Duration::from_secs(2);
 /// So many objects and calls a client keeps in mind.
 const KEPT: usize = 24;
+/// After so many failures a client gives the context up, as an application would, and makes another.
+const PATIENCE: u32 = 4;
 
 /// One context of a client, and what it knows of it.
 pub(super) struct Round<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Round<'a> {
     calls: Vec<Chain>,
     chains: Vec<(usize, RemoteChain)>,
     collectives: u64,
+    /// Calls that failed, and not because of what they asked for.
+    failures: Cell<u32>,
 }
 
 impl<'a> Round<'a> {
@@ -38,6 +42,7 @@ impl<'a> Round<'a> {
             calls: Vec::new(),
             chains: Vec::new(),
             collectives: 0,
+            failures: Cell::new(0),
         }
     }
 
@@ -53,8 +58,22 @@ impl<'a> Round<'a> {
         if of.is_empty() { None } else { of.get(self.below(of.len() as u64) as usize) }
     }
 
-    async fn timed<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
-        timed(&self.client.world, self.client.i, LIMIT, what, future).await
+    async fn timed<T>(&self, what: &str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let outcome = timed(&self.client.world, self.client.i, LIMIT, what, future).await;
+        self.learn(&outcome);
+        outcome
+    }
+
+    fn learn<T>(&self, outcome: &Result<T, Error>) {
+        let codes = [ErrorCode::RpcUnavailable, ErrorCode::Unavailable, ErrorCode::FailedPrecondition];
+        if outcome.as_ref().is_err_and(|error| codes.contains(&error.code())) {
+            self.failures.set(self.failures.get() + 1);
+        }
+    }
+
+    /// Whether it is of no use to go on.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.failures.get() >= PATIENCE
     }
 
     /// Does something.
@@ -77,7 +96,8 @@ impl<'a> Round<'a> {
             34 => drop(self.known.pop()),
             35..=36 => {
                 if let Some(chain) = self.some(&self.calls) {
-                    let _ = chain.done().await;
+                    let outcome = chain.done().await;
+                    self.learn(&outcome);
                 }
             }
             _ => sleep(self.client.chance.between(Duration::ZERO, Duration::from_millis(300))).await,
@@ -128,6 +148,7 @@ impl<'a> Round<'a> {
         of: (usize, i64),
     ) {
         let (world, client) = (&self.client.world, self.client);
+        self.learn(&made);
         world.ledger.call();
         let Ok(call) = made else { return };
         client.watch.call(world, Promised::of(client.i, number, what, &call, due));
@@ -231,7 +252,7 @@ impl<'a> Round<'a> {
             let _ = self.context.delete(std::slice::from_ref(&known.object)).await;
         }
         let tensor = self.timed("a fetch", self.context.fetch_within(&known.object, LIMIT)).await;
-        fetched(&self.client.world, &known, was_done, tensor);
+        fetched(&self.client.world, self.client.i, &known, was_done, tensor);
     }
 
     async fn delete(&mut self) {
@@ -262,7 +283,7 @@ impl<'a> Round<'a> {
             let was_done = known.made.as_ref().is_none_or(|(_, chain)| chain.try_get() == Some(Ok(())));
             if was_done && self.below(2) == 0 {
                 let tensor = self.timed("a fetch", self.context.fetch_within(&known.object, LIMIT)).await;
-                fetched(&self.client.world, &known, was_done, tensor);
+                fetched(&self.client.world, self.client.i, &known, was_done, tensor);
             }
         }
     }

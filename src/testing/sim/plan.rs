@@ -68,20 +68,20 @@ impl FaultPlan {
         let none = Self::none();
         let frames = FrameFaults {
             latency: (ms(chance.below(0..3)), ms(chance.below(3..40))),
-            lose: some(0.01),
-            delay: some(0.05),
+            lose: some(0.003),
+            delay: some(0.03),
             longest_delay: ms(chance.below(10..4_000)),
-            repeat: some(0.01),
-            corrupt: some(0.01),
-            cut: some(0.01),
+            repeat: some(0.003),
+            corrupt: some(0.003),
+            cut: some(0.003),
         };
         let events = EventRates {
-            breaks: some(12.0),
-            half_opens: some(6.0),
-            slow: some(12.0),
-            stops: some(4.0),
-            kills: some(6.0),
-            stalls: some(12.0),
+            breaks: some(8.0),
+            half_opens: some(4.0),
+            slow: some(8.0),
+            stops: some(3.0),
+            kills: some(5.0),
+            stalls: some(8.0),
         };
         let program = (ms(0), ms(chance.below(1..200)));
         Self { frames, events, program, program_stalls: some(0.02), yields: some(0.5), ..none }
