@@ -3,21 +3,23 @@
 #
 # Builds: the root package's tests depend on it with every feature, so `cargo test --workspace` builds what
 # `--all-features` would, and the examples and dev dependencies come out of the same build. Clippy and rustdoc share
-# one set of checked crates. The release profile is built once, with default features, for the program alone.
+# one set of checked crates. The release profile is built with default features for the program, and once more for the drill,
+# whose dev dependencies turn the others on.
 
 .NOTPARALLEL:
 .PHONY: help verify check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models
-.PHONY: fix bless test doc bench
+.PHONY: drill fix bless test doc bench
 
 help:
 	@echo 'make verify       everything that has to pass before a change is merged'
+	@echo 'make drill        random work under random faults, 200 seeds; more with SEEDS=n'
 	@echo 'make fix          clippy fixes, then formatting'
 	@echo 'make bless        goldens and scripts anew; review the diff'
 	@echo 'make test T=name  the tests whose name contains it'
 	@echo 'make doc          the documentation, in target/doc'
 	@echo 'make bench        the benchmarks'
 
-verify: check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models
+verify: check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models drill
 	@echo 'verify: all passed'
 
 check-fmt:
@@ -52,6 +54,10 @@ check-python:
 check-models:
 	cargo build --release
 	.ci/models
+
+# Optimised, or it would take ten times as long. A seed that fails is printed with the line that shows it again.
+drill:
+	cargo run --release --example fault_drill -- --seeds $(or $(SEEDS),200) </dev/null
 
 fix:
 	cargo clippy --workspace --all-targets --all-features --fix --allow-dirty --allow-staged

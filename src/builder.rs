@@ -8,9 +8,9 @@ use std::{
 };
 
 use actix::Recipient;
-use rand::Rng;
 use remex_actors::{
-    executor::ExecutorConfig,
+    chance::Chance,
+    executor::{ExecutorConfig, Pool, Simulated},
     fabric::{Fabric, Tcp, Unix},
     link::Identity,
     observe::{Observed, Observers},
@@ -45,7 +45,8 @@ pub struct ServerBuilder {
     listen: Option<String>,
     device_kinds: Vec<(String, Option<NonZeroUsize>)>,
     threads: Option<NonZeroUsize>,
-    on_arbiter: bool,
+    pool: Pool,
+    seed: Option<u64>,
     fabrics: Vec<Arc<dyn Fabric>>,
     programs: BTreeMap<String, Executable>,
     compilers: Vec<Arc<dyn Compiler>>,
@@ -71,7 +72,8 @@ impl Server {
             listen: None,
             device_kinds: Vec::new(),
             threads: None,
-            on_arbiter: false,
+            pool: Pool::Threads,
+            seed: None,
             fabrics: Vec::new(),
             programs: BTreeMap::new(),
             compilers: default_compilers(),
@@ -133,7 +135,21 @@ impl ServerBuilder {
 
     /// Runs pool programs on the arbiter: everything on one thread, for tests.
     pub fn run_on_arbiter(mut self) -> Self {
-        self.on_arbiter = true;
+        self.pool = Pool::Arbiter;
+        self
+    }
+
+    /// Runs pool programs on the arbiter, each when a while has passed on tokio's clock that is drawn: for simulations.
+    /// `SimCluster` (feature `testing`) does it.
+    pub fn simulate_pool(mut self, simulated: Simulated) -> Self {
+        self.pool = Pool::Simulated(simulated);
+        self
+    }
+
+    /// Draws all that is random in this task (its incarnation, the ids that it gives, hash seeds, pauses) from `seed`: the same
+    /// run again, for simulations. Default: by the system's means. Two tasks that talk to each other must not have one seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -272,15 +288,15 @@ struct Plan {
     credits: Credits,
     allowed: BTreeSet<Address>,
     observers: Observers,
+    chance: Chance,
     custom_executor: Option<ExecutorRecipients>,
 }
 
 impl Plan {
     fn of(builder: ServerBuilder) -> Result<Self> {
         let invalid = |error: &dyn fmt::Display| Error::new(ErrorCode::InvalidArgument, error.to_string());
-        let name = builder
-            .task
-            .unwrap_or_else(|| format!("/job:client/task:{}", rand::rng().random_range((1u32 << 31)..=u32::MAX)));
+        let chance = builder.seed.map_or_else(Chance::of_system, Chance::seeded);
+        let name = builder.task.unwrap_or_else(|| format!("/job:client/task:{}", chance.below((1 << 31)..(1 << 32))));
         let task: TaskName = name.parse().map_err(|error| invalid(&error))?;
         let address = |text: &String| text.parse::<Address>().map_err(|error| invalid(&error));
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -298,11 +314,11 @@ impl Plan {
         Ok(Self {
             who: Identity {
                 task,
-                incarnation: Incarnation(rand::rng().random()),
+                incarnation: Incarnation(chance.bits()),
                 buffers: BufferPool::new(builder.buffer_bytes),
             },
             devices,
-            executor: ExecutorConfig { lanes, threads, on_arbiter: builder.on_arbiter },
+            executor: ExecutorConfig { lanes, threads, pool: builder.pool },
             listen: builder.listen.as_ref().map(address).transpose()?,
             fabrics: fabrics(builder.fabrics)?,
             compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
@@ -310,6 +326,7 @@ impl Plan {
             credits: builder.credits,
             allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
             observers: Observers::new(builder.observers),
+            chance,
             custom_executor: builder.executor,
         })
     }
@@ -326,6 +343,7 @@ impl Plan {
             credits: self.credits,
             allowed: self.allowed,
             observers: self.observers,
+            chance: self.chance,
             custom_executor: self.custom_executor,
             custom_object_manager: None,
             custom_rendezvous: None,

@@ -67,7 +67,7 @@
 //! | `ops` | yes | the base set of ops on tensors: arithmetic, matmul, reductions, data movement, random numbers |
 //! | `ort` | no | ONNX Runtime as a second engine, from the shared library that `ORT_DYLIB_PATH` names |
 //! | `ndarray` | with `ops` | conversion between [`Tensor`] and `ndarray` arrays |
-//! | `testing` | no | `testing::TestCluster` and probes |
+//! | `testing` | no | `testing::TestCluster`, `testing::SimCluster` and probes |
 //!
 //! # Non-goals
 //!

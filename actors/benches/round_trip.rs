@@ -13,9 +13,10 @@ use actix::SystemRunner;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use remex_actors::{
+    chance::Chance,
     context::{ContextShared, RegisterFunction, RemoteExecute},
     envelope::ask,
-    executor::ExecutorConfig,
+    executor::{ExecutorConfig, Pool},
     fabric::{Fabric, Loopback},
     handles::{ObjectRef, ProgramHandle},
     link::Identity,
@@ -98,7 +99,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
     ServerConfig {
         devices: vec![DeviceName::new(task.clone(), "CPU", 0).unwrap()],
         who: Identity { task, incarnation: Incarnation(1), buffers: Default::default() },
-        executor: ExecutorConfig { lanes: vec![1], threads: 1, on_arbiter: true },
+        executor: ExecutorConfig { lanes: vec![1], threads: 1, pool: Pool::Arbiter },
         listen: listen.map(|address| address.parse().unwrap()),
         fabrics: vec![fabric],
         compilers: Compilers::new([native]),
@@ -109,6 +110,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
         custom_executor: None,
         custom_object_manager: None,
         custom_rendezvous: None,
+        chance: Chance::of_system(),
     }
 }
 

@@ -19,6 +19,7 @@
 //! Applications use the crate `remex`, which re-exports what they need.
 
 mod alarm;
+pub mod chance;
 pub mod client;
 pub mod collectives;
 pub mod context;

@@ -21,6 +21,7 @@ mod raw;
 mod reach;
 mod retry;
 mod seed;
+mod sim;
 mod support;
 mod threads;
 mod tidy;

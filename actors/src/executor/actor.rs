@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use remex_protocol::{ErrorCode, RemoteError};
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Abort, Compile, Compiled, Ended, ExecutorConfig, Returned, Run, Task, contain, lanes::Lanes};
+use super::{Abort, Compile, Compiled, Ended, ExecutorConfig, Pool, Returned, Run, Task, contain, lanes::Lanes};
 use crate::{
     Error, Result,
     envelope::post,
@@ -28,7 +28,7 @@ const INLINE_LIMIT: Duration = Duration::from_millis(1);
 /// Runs and compiles programs: the only place where user code runs.
 #[derive(Debug)]
 pub struct Executor {
-    on_arbiter: bool,
+    pool: Pool,
     lanes: Lanes<Work>,
     /// Counts works.
     last: u64,
@@ -59,7 +59,7 @@ impl Executor {
     /// An executor with a lane for each device and a pool.
     pub fn new(config: &ExecutorConfig) -> Self {
         let lanes = Lanes::new(&config.lanes, config.threads);
-        Self { on_arbiter: config.on_arbiter, lanes, last: 0, works: BTreeMap::new() }
+        Self { pool: config.pool.clone(), lanes, last: 0, works: BTreeMap::new() }
     }
 
     fn pool(&mut self, lane: u16, work: Work, ctx: &mut Context<Self>) -> u64 {
@@ -77,11 +77,17 @@ impl Executor {
                 (work.go)();
                 post(&executor, Returned { work: id });
             };
-            if self.on_arbiter {
-                actix::spawn(async move { go() });
-            } else {
+            match &self.pool {
                 // Not a pool of its own: on a paused clock no time passes while a blocking task runs.
-                tokio::task::spawn_blocking(go);
+                Pool::Threads => drop(tokio::task::spawn_blocking(go)),
+                Pool::Arbiter => drop(actix::spawn(async move { go() })),
+                Pool::Simulated(simulated) => {
+                    let takes = simulated.duration();
+                    actix::spawn(async move {
+                        tokio::time::sleep(takes).await;
+                        go();
+                    });
+                }
             }
         }
         if self.lanes.is_stuck() {

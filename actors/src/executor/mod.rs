@@ -12,6 +12,10 @@
 //!   when it is given up it is counted, and when all threads are held so, what is in line fails with
 //!   `ResourceExhausted`.
 
+use std::time::Duration;
+
+use crate::chance::Chance;
+
 mod actor;
 mod contain;
 mod lanes;
@@ -21,12 +25,47 @@ pub use actor::Executor;
 pub use messages::{Abort, Compile, Compiled, Ended, Returned, Run, Task};
 
 /// How a task runs programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ExecutorConfig {
     /// For each device, how many programs run on it at one time.
     pub lanes: Vec<usize>,
     /// Threads of the compute pool.
     pub threads: usize,
-    /// Runs what is for the pool on the arbiter, for tests that want one thread.
-    pub on_arbiter: bool,
+    /// What the pool's threads are.
+    pub pool: Pool,
+}
+
+/// What runs the programs that are for the compute pool.
+#[derive(Clone, Debug, Default)]
+pub enum Pool {
+    /// Threads.
+    #[default]
+    Threads,
+    /// The arbiter, at once: for tests that want one thread.
+    Arbiter,
+    /// The arbiter, when a while has passed on tokio's clock: for simulations.
+    Simulated(Simulated),
+}
+
+/// How long programs of the compute pool take in a simulation. What a program does takes no time; when it ends is drawn.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    /// What the durations are drawn from.
+    pub chance: Chance,
+    /// A program takes at least so long,
+    pub shortest: Duration,
+    /// and at most so long,
+    pub longest: Duration,
+    /// but with this probability
+    pub stalls: f64,
+    /// it hangs for so long instead, and holds its thread.
+    pub stall: Duration,
+}
+
+impl Simulated {
+    fn duration(&self) -> Duration {
+        // Both are drawn each time: whether one stalls changes nothing for the next.
+        let usual = self.chance.between(self.shortest, self.longest);
+        if self.chance.happens(self.stalls) { self.stall } else { usual }
+    }
 }

@@ -18,6 +18,8 @@ pub mod conformance;
 pub mod direct;
 mod loopback;
 mod outgoing;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulated;
 pub mod stream;
 mod tcp;
 mod uds;

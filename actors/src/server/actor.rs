@@ -6,7 +6,6 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Recipient, ResponseActFuture,
     ResponseFuture, WrapFuture,
 };
-use rand::Rng;
 use remex_protocol::{
     Body, Call, DeviceName, ErrorCode, Frame, RemoteError, Reply,
     calls::{
@@ -80,9 +79,9 @@ impl Server {
         let (own, _) = check_tables(&request, &self.who.task, &self.devices)?;
         let peers = request.tasks.into_iter().map(|info| Peer::new(info, None)).collect();
         let limit = context::DEFAULT_DEADLINE;
-        let prefix = ObjectPrefix(rand::rng().random());
+        let prefix = ObjectPrefix(self.directory.chance().bits());
         let shared = ContextShared::new(id, prefix, own, peers, request.devices, limit)?.with_groups(request.groups);
-        let chain = ObjectPrefix(rand::rng().random());
+        let chain = ObjectPrefix(self.directory.chance().bits());
         let trust = if is_local { Trust::Local } else { Trust::Allowed };
         let context = self.start_context(Arc::new(shared), own, chain, trust)?;
         let opened = context.open(id, true, peer);
@@ -154,13 +153,13 @@ impl Server {
     fn bring_up(&mut self, config: ContextConfig) -> ResponseActFuture<Self, Result<Created>> {
         let own = remex_protocol::cluster::TaskInfo { name: self.who.task.clone(), address: self.address.clone() };
         let (directory, devices) = (self.directory.clone(), self.devices.clone());
-        let (id, prefix) = (ContextId(rand::rng().random()), ObjectPrefix(rand::rng().random()));
+        let (id, prefix) = (ContextId(self.directory.chance().bits()), ObjectPrefix(self.directory.chance().bits()));
         let (idle, task) = (config.idle_timeout, self.who.task.clone());
         let tables = async move { bring_up::tables(&directory, own, &devices, &config, id, prefix).await };
         let started = tables.into_actor(self).map(move |shared, act, _| {
             let shared = Arc::new(shared?);
             let own = TaskIndex(shared.peers.len() as u16 - 1);
-            let chain = ObjectPrefix(rand::rng().random());
+            let chain = ObjectPrefix(act.directory.chance().bits());
             let context = act.start_context(shared.clone(), own, chain, Trust::All)?;
             let addr = context.addr.clone();
             act.contexts.insert(id, None, prefix, idle, context);

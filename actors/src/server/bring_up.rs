@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use rand::Rng;
 use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
     calls::{CloseContextRequest, ContextMode, CreateContextRequest, GetDevicesRequest, KeepAliveRequest},
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use super::{ContextConfig, Discovered};
 use crate::{
     Error, Result,
+    chance::Chance,
     client::Receiver,
     context::{ContextShared, Peer, PeerLink},
     deadline,
@@ -34,7 +34,7 @@ pub(super) async fn discover(directory: &Directory, addresses: &[Address], wait:
     let deadline = deadline::from_now(wait);
     let found = addresses.iter().map(|address| async move {
         let receiver = directory.receiver(None, address)?;
-        get_devices(&receiver, deadline).await
+        get_devices(directory.chance(), &receiver, deadline).await
     });
     let found: Vec<Discovered> = join_all(found).await.into_iter().collect::<Result<_>>()?;
     let mut names: BTreeMap<&TaskName, &Address> = BTreeMap::new();
@@ -48,7 +48,7 @@ pub(super) async fn discover(directory: &Directory, addresses: &[Address], wait:
     Ok(found)
 }
 
-async fn get_devices(receiver: &Receiver, deadline: Instant) -> Result<Discovered> {
+async fn get_devices(chance: &Chance, receiver: &Receiver, deadline: Instant) -> Result<Discovered> {
     let mut pause = BACKOFF.0;
     loop {
         let limit = LEAST_ATTEMPT.max(deadline.saturating_duration_since(Instant::now()));
@@ -62,7 +62,7 @@ async fn get_devices(receiver: &Receiver, deadline: Instant) -> Result<Discovere
             return Err(error);
         }
         // Half of the pause at random, so that many clients do not knock together.
-        tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+        tokio::time::sleep(chance.between(pause / 2, pause)).await;
         pause = (pause * 2).min(BACKOFF.1);
     }
 }
@@ -103,8 +103,9 @@ pub(super) async fn tables(
     let found = others.map(|task| async move {
         let Some(address) = &task.address else { return Ok((task.clone(), None, Vec::new())) };
         let receiver = directory.receiver(Some(&task.name), address)?;
-        let found =
-            get_devices(&receiver, deadline).await.map_err(|error| error.map(|error| error.on_task(&task.name)))?;
+        let found = get_devices(directory.chance(), &receiver, deadline)
+            .await
+            .map_err(|error| error.map(|error| error.on_task(&task.name)))?;
         if found.task != task.name {
             let message = format!("{} was expected at {address}, but {} answered", task.name, found.task);
             return Err(Error::new(ErrorCode::TaskNotFound, message));

@@ -16,6 +16,7 @@ use remex_protocol::{
 
 use crate::{
     Error, Result,
+    chance::Chance,
     client::{Edge, Hangup, Indexes, Receiver, RemoteClient, Route},
     envelope::post,
     fabric::{Connection, Fabric},
@@ -37,6 +38,7 @@ struct Inner {
     /// Makes a connection to this task itself.
     own: Rc<dyn Fn() -> Connection>,
     observers: Observers,
+    chance: Chance,
     receivers: RefCell<BTreeMap<Address, Arc<Receiver>>>,
 }
 
@@ -64,9 +66,16 @@ impl Directory {
         allowed: BTreeSet<Address>,
         own: Rc<dyn Fn() -> Connection>,
         observers: Observers,
+        chance: Chance,
     ) -> Self {
         let fabrics = fabrics.into_iter().map(|fabric| (fabric.scheme().to_owned(), fabric)).collect();
-        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, observers, receivers: RefCell::default() }))
+        let receivers = RefCell::default();
+        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, observers, chance, receivers }))
+    }
+
+    /// The chance of this task.
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.0.chance
     }
 
     /// The fabric that understands an address.

@@ -3,7 +3,6 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use actix::{Actor, Addr, AsyncContext, Recipient};
-use rand::Rng;
 use remex_protocol::{
     ErrorCode,
     cluster::TaskName,
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 use super::{Server, directory::Trust};
 use crate::{
     Error, Result,
+    chance::Chance,
     collectives::{CollectiveLimits, Collectives},
     context::{self, ContextShared, DataRecipients, DistributedContext, Parts, Serving},
     executor::{Abort, Compile, Run},
@@ -107,9 +107,9 @@ impl Live {
 }
 
 /// The object manager that is taken unless the application gives another.
-pub(super) fn default_object_manager(task: String) -> ObjectManagerFactory {
+pub(super) fn default_object_manager(task: String, chance: Chance) -> ObjectManagerFactory {
     Rc::new(move |context, ready_chain, neighbours| {
-        let manager = ObjectManager::new(task.clone(), context.0, rand::rng().random(), neighbours);
+        let manager = ObjectManager::new(task.clone(), context.0, chance.bits(), neighbours);
         let addr = manager.with_ready_chain(ready_chain).start();
         context::Objects {
             resolve: addr.clone().recipient(),

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, Context, Handler, Recipient, ResponseActFuture, WrapFuture};
 use bytes::Bytes;
-use rand::Rng;
 use remex_protocol::{
     Body, Call, ErrorCode, Frame, RemoteError, Reply, Rpc,
     calls::{ContextMode, SendReadyChainsReply, SendReadyChainsRequest},
@@ -155,7 +154,7 @@ impl Server {
             tasks,
             groups,
             devices: self.devices.clone(),
-            chain_prefix: ObjectPrefix(rand::rng().random()),
+            chain_prefix: ObjectPrefix(self.directory.chance().bits()),
             time_left_ms: deadline::left_ms(until),
         };
         Ok((request, TaskIndex(own as u16)))
@@ -205,7 +204,7 @@ impl Server {
             let link = if i == own.position() { own_link.take() } else { None };
             Peer::new(info.clone(), link).with_ready_chain(chain)
         });
-        let prefix = ObjectPrefix(rand::rng().random());
+        let prefix = ObjectPrefix(self.directory.chance().bits());
         let shared =
             ContextShared::new(request.context, prefix, own, peers.collect(), devices, config.default_deadline)?;
         let shared = Arc::new(shared.with_groups(request.groups.clone()));

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Result,
+    chance::Chance,
     envelope::post,
     executor::{Executor, ExecutorConfig},
     fabric::{Connection, Fabric, Listener, direct},
@@ -55,6 +56,8 @@ pub struct ServerConfig {
     pub allowed: BTreeSet<Address>,
     /// Who watches.
     pub observers: Observers,
+    /// What ids, hash seeds and pauses are drawn from.
+    pub chance: Chance,
     /// Runs programs instead of the built-in executor.
     pub custom_executor: Option<ExecutorRecipients>,
     /// Makes object managers instead of the built-in ones.
@@ -91,7 +94,9 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         }
         here
     };
-    let directory = Directory::new(who.clone(), fabrics, credits, allowed, Rc::new(connect), config.observers);
+    let chance = config.chance;
+    let (own, observers) = (Rc::new(connect), config.observers);
+    let directory = Directory::new(who.clone(), fabrics, credits, allowed, own, observers, chance.clone());
     let listener = match &listen {
         None => None,
         Some(address) => {
@@ -104,7 +109,8 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         }
     };
     let address = listener.as_ref().map(|listener| listener.address().clone());
-    let object_manager = config.custom_object_manager.unwrap_or_else(|| default_object_manager(who.task.to_string()));
+    let built_in = || default_object_manager(who.task.to_string(), chance);
+    let object_manager = config.custom_object_manager.unwrap_or_else(built_in);
     let server = Server {
         who: who.clone(),
         address: address.clone(),

@@ -7,7 +7,7 @@ use remex_protocol::{
 };
 
 /// The first frame of `bytes`, if it is there whole. Its writer is ours, so its lengths are true.
-pub(super) fn first_frame(bytes: &[u8]) -> Option<&[u8]> {
+pub(in crate::fabric) fn first_frame(bytes: &[u8]) -> Option<&[u8]> {
     let head = bytes.first_chunk::<HEAD_LEN>()?;
     let header = u64_at(head, 4) & u64::from(u32::MAX);
     let payload = if head[1] & flags::PIECES == 0 { u64_at(head, 8) } else { 0 };
@@ -15,7 +15,7 @@ pub(super) fn first_frame(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// What a frame is, by its head: kind, call, and of a piece its offset.
-pub(super) fn describe(frame: &[u8]) -> String {
+pub(in crate::fabric) fn describe(frame: &[u8]) -> String {
     let Some(head) = frame.first_chunk::<HEAD_LEN>() else {
         return "no frame".to_owned();
     };

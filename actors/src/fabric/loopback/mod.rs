@@ -3,7 +3,7 @@
 //! A frame is encoded by its sender and decoded by its receiver, exactly as over a socket. Nothing here depends on the
 //! order of a hash map or on chance: with all tasks on one arbiter and a paused clock, one run is like the next.
 
-mod head;
+pub(super) mod head;
 mod hub;
 mod pipe;
 
