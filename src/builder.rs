@@ -5,6 +5,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     sync::Arc,
+    time::Duration,
 };
 
 use actix::Recipient;
@@ -16,7 +17,7 @@ use remex_actors::{
     observe::{Observed, Observers},
     ops::OpRegistry,
     programs::{Compiler, Compilers, Executable, NativePrograms},
-    server::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, ServerConfig, start},
+    server::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, ServerConfig, Timers, start},
 };
 use remex_protocol::{
     DeviceName, ErrorCode,
@@ -50,6 +51,7 @@ pub struct ServerBuilder {
     compilers: Vec<Arc<dyn Compiler>>,
     ops: OpRegistry,
     credits: Credits,
+    timers: Timers,
     allowed: Vec<String>,
     observers: Vec<Recipient<Observed>>,
     executor: Option<ExecutorRecipients>,
@@ -75,6 +77,7 @@ impl Server {
             compilers: default_compilers(),
             ops: default_ops(),
             credits: Credits::default(),
+            timers: Timers::default(),
             allowed: Vec::new(),
             observers: Vec::new(),
             executor: None,
@@ -164,6 +167,22 @@ impl ServerBuilder {
     /// Default 4,096 calls and 64 MiB.
     pub fn credits(mut self, credits: Credits) -> Self {
         self.credits = credits;
+        self
+    }
+
+    /// How long a connection that was lost is dialled again. Within the window nothing fails: calls wait, and what was under
+    /// way goes on where it was. After it they fail with `RpcUnavailable`. Zero: a lost connection fails them at once.
+    /// Default 5 s.
+    pub fn reconnect_window(mut self, window: Duration) -> Self {
+        self.timers.reconnect_window = window;
+        self
+    }
+
+    /// How long a task that calls this one may be away before its session ends: its calls are given up, and the contexts
+    /// that it made here are closed with all their objects. Never less than that task's reconnect window and three
+    /// heartbeats. Default 30 s.
+    pub fn session_lease(mut self, lease: Duration) -> Self {
+        self.timers.session_lease = lease;
         self
     }
 
@@ -260,6 +279,7 @@ struct Plan {
     compilers: Compilers,
     ops: Arc<OpRegistry>,
     credits: Credits,
+    timers: Timers,
     allowed: BTreeSet<Address>,
     observers: Observers,
     custom_executor: Option<ExecutorRecipients>,
@@ -294,6 +314,7 @@ impl Plan {
             compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
             ops: Arc::new(builder.ops),
             credits: builder.credits,
+            timers: builder.timers,
             allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
             observers: Observers::new(builder.observers),
             custom_executor: builder.executor,
@@ -310,6 +331,7 @@ impl Plan {
             compilers: self.compilers,
             ops: self.ops,
             credits: self.credits,
+            timers: self.timers,
             allowed: self.allowed,
             observers: self.observers,
             custom_executor: self.custom_executor,

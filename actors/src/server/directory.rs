@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use actix::Actor;
@@ -37,6 +38,8 @@ struct Inner {
     /// Makes a connection to this task itself.
     own: Rc<dyn Fn() -> Connection>,
     observers: Observers,
+    /// How long a lost connection is dialled again.
+    window: Duration,
     receivers: RefCell<BTreeMap<Address, Arc<Receiver>>>,
 }
 
@@ -64,9 +67,10 @@ impl Directory {
         allowed: BTreeSet<Address>,
         own: Rc<dyn Fn() -> Connection>,
         observers: Observers,
+        window: Duration,
     ) -> Self {
         let fabrics = fabrics.into_iter().map(|fabric| (fabric.scheme().to_owned(), fabric)).collect();
-        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, observers, receivers: RefCell::default() }))
+        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, observers, window, receivers: RefCell::default() }))
     }
 
     /// The fabric that understands an address.
@@ -113,7 +117,7 @@ impl Directory {
         let (replies, lost) = (pending.clone().recipient(), pending.clone().recipient());
         let client = {
             let (who, expected, address) = (self.0.who.clone(), expected.cloned(), address.clone());
-            RemoteClient::new(who, expected, address, route, replies, lost, observers).start()
+            RemoteClient::new(who, expected, address, route, replies, lost, observers, self.0.window).start()
         };
         post(&pending.clone().recipient(), Attach(client.clone().recipient().downgrade()));
         let receiver = Arc::new(Receiver {
