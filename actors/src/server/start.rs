@@ -182,15 +182,22 @@ impl Acceptor {
                 Ok(hello) => hello,
                 Err(error) => return refused(&error),
             };
-            let (session, welcome) = match this.welcome(&hello).await {
-                Ok((session, welcome)) => (Some(session), Ok(welcome)),
-                Err(error) => (None, Err(error)),
+            let welcomed = this.welcome(&hello).await;
+            let session = welcomed.as_ref().ok().map(|(known, welcome)| (known.clone(), welcome.resumed));
+            let answered = link::answer(&mut connection, welcomed.map(|(_, welcome)| welcome)).await;
+            let (session, resumed) = match (answered, session) {
+                (Ok(()), Some(session)) => session,
+                (Err(error), Some((known, _))) if hello.session == 0 => {
+                    // Nobody can come back to it.
+                    post(&known.shut, Shut);
+                    return refused(&error);
+                }
+                (Err(error), _) => return refused(&error),
+                (Ok(()), None) => return,
             };
-            if let Err(error) = link::answer(&mut connection, welcome).await {
-                return refused(&error);
-            }
-            let Some(session) = session else { return };
+            // What the dialler had of a session that is gone means nothing in the one that begins.
             let point = Point { accepted: hello.resume, unfinished: hello.unfinished };
+            let point = if resumed { point } else { Point::default() };
             session.door.leave(connection, hello.epoch, point);
             post(&session.attach, Attach);
         });
