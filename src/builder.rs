@@ -5,6 +5,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     sync::Arc,
+    time::Duration,
 };
 
 use actix::Recipient;
@@ -16,7 +17,7 @@ use remex_actors::{
     observe::{Observed, Observers},
     ops::OpRegistry,
     programs::{Compiler, Compilers, Executable, NativePrograms},
-    server::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, ServerConfig, start},
+    server::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, ServerConfig, Timers, start},
 };
 use remex_protocol::{
     DeviceName, ErrorCode,
@@ -53,6 +54,7 @@ pub struct ServerBuilder {
     ops: OpRegistry,
     credits: Credits,
     buffer_bytes: usize,
+    timers: Timers,
     allowed: Vec<String>,
     observers: Vec<Recipient<Observed>>,
     executor: Option<ExecutorRecipients>,
@@ -80,6 +82,7 @@ impl Server {
             ops: default_ops(),
             credits: Credits::default(),
             buffer_bytes: BufferPool::DEFAULT_LIMIT,
+            timers: Timers::default(),
             allowed: Vec::new(),
             observers: Vec::new(),
             executor: None,
@@ -193,6 +196,22 @@ impl ServerBuilder {
         self
     }
 
+    /// How long a connection that was lost is dialled again. Within the window nothing fails: calls wait, and what was under
+    /// way goes on where it was. After it they fail with `RpcUnavailable`. Zero: a lost connection fails them at once.
+    /// Default 5 s.
+    pub fn reconnect_window(mut self, window: Duration) -> Self {
+        self.timers.reconnect_window = window;
+        self
+    }
+
+    /// How long a task that calls this one may be away before its session ends: its calls are given up, and the contexts
+    /// that it made here are closed with all their objects. Never less than that task's reconnect window and three
+    /// heartbeats. Default 30 s.
+    pub fn session_lease(mut self, lease: Duration) -> Self {
+        self.timers.session_lease = lease;
+        self
+    }
+
     /// Lets this task dial an address in a context that another task made: to fetch an input that lives there, and to call
     /// it from a program. Addresses on this machine need no leave when that task is on it too; a context that this task
     /// makes itself may be used with all its tasks.
@@ -286,9 +305,9 @@ struct Plan {
     compilers: Compilers,
     ops: Arc<OpRegistry>,
     credits: Credits,
+    timers: Timers,
     allowed: BTreeSet<Address>,
     observers: Observers,
-    chance: Chance,
     custom_executor: Option<ExecutorRecipients>,
 }
 
@@ -316,6 +335,7 @@ impl Plan {
                 task,
                 incarnation: Incarnation(chance.bits()),
                 buffers: BufferPool::new(builder.buffer_bytes),
+                chance,
             },
             devices,
             executor: ExecutorConfig { lanes, threads, pool: builder.pool },
@@ -324,9 +344,9 @@ impl Plan {
             compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
             ops: Arc::new(builder.ops),
             credits: builder.credits,
+            timers: builder.timers,
             allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
             observers: Observers::new(builder.observers),
-            chance,
             custom_executor: builder.executor,
         })
     }
@@ -341,9 +361,9 @@ impl Plan {
             compilers: self.compilers,
             ops: self.ops,
             credits: self.credits,
+            timers: self.timers,
             allowed: self.allowed,
             observers: self.observers,
-            chance: self.chance,
             custom_executor: self.custom_executor,
             custom_object_manager: None,
             custom_rendezvous: None,

@@ -98,19 +98,19 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
     let native: Arc<dyn Compiler> = Arc::new(NativePrograms(BTreeMap::from([("first".to_owned(), program)])));
     ServerConfig {
         devices: vec![DeviceName::new(task.clone(), "CPU", 0).unwrap()],
-        who: Identity { task, incarnation: Incarnation(1), buffers: Default::default() },
+        who: Identity { task, incarnation: Incarnation(1), buffers: Default::default(), chance: Chance::of_system() },
         executor: ExecutorConfig { lanes: vec![1], threads: 1, pool: Pool::Arbiter },
         listen: listen.map(|address| address.parse().unwrap()),
         fabrics: vec![fabric],
         compilers: Compilers::new([native]),
         ops: Default::default(),
         credits: Credits::default(),
+        timers: Default::default(),
         allowed: BTreeSet::new(),
         observers: Observers::default(),
         custom_executor: None,
         custom_object_manager: None,
         custom_rendezvous: None,
-        chance: Chance::of_system(),
     }
 }
 

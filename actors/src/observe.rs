@@ -1,6 +1,6 @@
 //! What a user's actor may watch: calls that leave, what comes back, links that come and go.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Message, Recipient};
 use remex_protocol::{ids::CallId, tensor::TensorMetadata};
@@ -47,7 +47,18 @@ pub enum What {
     Failed(Error),
     /// The link has come up.
     LinkUp,
-    /// The link is gone, or could not be made.
+    /// Nothing was heard from the other end for so long, which is longer than two heartbeats: it may be lost.
+    Suspected(Duration),
+    /// The other end was heard again.
+    Heard,
+    /// The connection is lost, and dialled again. Nothing has failed yet.
+    Reconnecting(Error),
+    /// The link is there again, with all that was under way.
+    Resumed,
+    /// The other end is there and has nothing of what lived there: it was restarted, or has ended the session. All that was
+    /// under way has failed with this. `LinkDown` and `LinkUp` follow.
+    PeerRestarted(Error),
+    /// The link is gone for good, or could not be made. All that was under way has failed with this.
     LinkDown(Error),
 }
 

@@ -15,7 +15,10 @@ use serde::{
 use crate::{
     cluster::MAX_GROUPS,
     error::MAX_VIA,
-    frame::{MAX_ARGS, MAX_ATTR_LEN, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS},
+    frame::{
+        MAX_ARGS, MAX_ATTR_LEN, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS,
+        MAX_TRANSFERS,
+    },
     signature::Dim,
     tensor::MAX_RANK,
 };
@@ -50,6 +53,8 @@ lists! {
     via, MAX_VIA, "calls that an error came through";
     /// Lengths of a shape; for those of an argument see `dims`.
     lengths, MAX_RANK, "dimensions";
+    /// Numbers of frames whose payload is not whole.
+    unfinished, MAX_TRANSFERS, "unfinished payloads";
     /// Not used as it is: see `baggage`.
     pairs, MAX_BAGGAGE, "baggage entries";
 }

@@ -79,6 +79,7 @@ fn encode_body(out: &mut Vec<u8>, body: &Body) -> Result<u8, CodecError> {
         Body::Welcome(welcome) => codec::encode_named(out, welcome).map(|()| kind::WELCOME),
         Body::Refused(error) => codec::encode_named(out, error).map(|()| kind::REFUSED),
         Body::Heartbeat => Ok(kind::HEARTBEAT),
+        Body::Received => Ok(kind::RECEIVED),
         Body::Goodbye(error) => codec::encode(out, error).map(|()| kind::GOODBYE),
         Body::Call(Call::RemoteExecute(request)) if hot::encode_request(out, request) => Ok(RemoteExecuteRequest::KIND),
         Body::Call(call) => call.encode(out).map(|()| call.kind()),

@@ -75,6 +75,8 @@ pub mod kind {
     pub const PIECE: u8 = 5;
     /// The sender will send nothing more, and why.
     pub const GOODBYE: u8 = 6;
+    /// The payload of a call, or of its reply, that came in pieces is whole.
+    pub const RECEIVED: u8 = 7;
     /// Metadata of one output of a call that is not completed.
     pub const METADATA: u8 = 8;
     /// First number of the calls.
@@ -131,6 +133,7 @@ impl Frame {
             | Body::Welcome(_)
             | Body::Refused(_)
             | Body::Heartbeat
+            | Body::Received
             | Body::Goodbye(_)
             | Body::Metadata { .. }
             | Body::ReplyAnnounced
@@ -150,6 +153,9 @@ pub enum Body {
     Refused(Box<RemoteError>),
     /// Nothing but its ack.
     Heartbeat,
+    /// The payload that was announced for this call, or for its reply, has come whole: its sender need not keep it. Said
+    /// only in sessions that can be resumed.
+    Received,
     /// The sender will send nothing more, and why.
     Goodbye(Box<RemoteError>),
     /// A request.

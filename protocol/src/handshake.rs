@@ -45,10 +45,23 @@ pub struct Hello {
     pub incarnation: Incarnation,
     /// Who dials.
     pub task: TaskName,
-    /// Counts the connections of one session, from 1. A frame of an older epoch is dropped.
+    /// Grows with every connection of a session, from 1. A frame of an older epoch is dropped.
     pub epoch: u64,
+    /// Names the session among those of the sender: random, so that nobody else can resume it. 0: it ends with this
+    /// connection, and nothing is kept to be sent again.
+    #[serde(default)]
+    pub session: u64,
+    /// A session that the sender has given up and this one stands for: it is ended first. 0: none.
+    #[serde(default)]
+    pub replaces: u64,
+    /// How long the sender tries to connect again when the connection is lost, in milliseconds.
+    #[serde(default)]
+    pub window_ms: u64,
     /// Highest numbered frame of the other side that the sender has accepted in this session; 0 in a fresh one.
     pub resume: u64,
+    /// Numbers of those of them whose payload, which came in pieces, is not whole. They are sent again.
+    #[serde(default, deserialize_with = "crate::bounded::unfinished")]
+    pub unfinished: Vec<u64>,
     /// What the sender accepts.
     pub limits: Limits,
     /// Proof of who the sender is; meaning and length are the application's (at most
@@ -68,8 +81,14 @@ pub struct Welcome {
     pub task: TaskName,
     /// The epoch of the Hello.
     pub epoch: u64,
+    /// Whether the session of the Hello was there and goes on; else it begins now, with nothing accepted.
+    #[serde(default)]
+    pub resumed: bool,
     /// Highest call that was accepted in this session; the dialler goes on after it.
     pub resume: u64,
+    /// Numbers of those of them whose payload, which came in pieces, is not whole. They are sent again.
+    #[serde(default, deserialize_with = "crate::bounded::unfinished")]
+    pub unfinished: Vec<u64>,
     /// How much the dialler may have in flight.
     pub credits: Credits,
     /// What the sender accepts.

@@ -97,7 +97,8 @@ async fn an_unfinished_collective_ends_with_its_context() {
 /// TFRT §3.5-2: a dead peer, and one that never comes, is an error for all, by deadline, with one cause.
 #[actix::test]
 async fn a_dead_peer_is_an_error_for_all() {
-    let cluster = cluster(4).await;
+    let window = Duration::from_secs(1);
+    let cluster = builder(4).each(move |_, builder| builder.reconnect_window(window)).start().await.unwrap();
     let contexts = together(&cluster, 4).await;
     let groups: Vec<_> = contexts.iter().map(|context| context.collective("all").unwrap()).collect();
     // One round, so that all are linked.

@@ -96,6 +96,13 @@ async fn a_program_splits_its_work_over_other_tasks() {
     cluster.cut(1, 2);
     cluster.heal(1, 2);
     let call = context.execute(relayed(&split, &a, &[(2, "sum"), (3, "sum")])).await.unwrap();
+    assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [15.0], "and not again when the link is resumed");
+    drop(call);
+    assert_eq!(registered.load(Ordering::Relaxed), 2);
+    cluster.cut(1, 2);
+    cluster.advance(std::time::Duration::from_secs(6)).await;
+    cluster.heal(1, 2);
+    let call = context.execute(relayed(&split, &a, &[(2, "sum"), (3, "sum")])).await.unwrap();
     assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [15.0], "and again after a loss");
     assert_eq!(registered.load(Ordering::Relaxed), 3);
     drop(call);

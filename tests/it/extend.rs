@@ -263,6 +263,10 @@ async fn an_observer_sees_calls_and_links() {
     call.chain.done().await.unwrap();
     cluster.cut(0, 1);
     cluster.settle().await;
+    cluster.heal(0, 1);
+    cluster.advance(std::time::Duration::from_secs(1)).await;
+    cluster.cut(0, 1);
+    cluster.advance(std::time::Duration::from_secs(6)).await;
     let mut seen: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     while let Some(Observed(events)) = probe.try_next() {
         for event in events {
@@ -273,6 +277,8 @@ async fn an_observer_sees_calls_and_links() {
                 What::Failed(_) => "failed",
                 What::LinkUp => "up",
                 What::LinkDown(_) => "down",
+                What::Reconnecting(_) => "reconnecting",
+                What::Resumed => "resumed",
                 _ => "other",
             };
             if event.task.contains(&task(1)) {
@@ -282,7 +288,7 @@ async fn an_observer_sees_calls_and_links() {
     }
     assert_eq!(seen["RemoteExecute"], ["sent", "metadata", "done"]);
     assert_eq!(seen["RegisterFunction"], ["sent", "done"]);
-    assert_eq!(seen[""], ["up", "down"]);
+    assert_eq!(seen[""], ["up", "reconnecting", "resumed", "reconnecting", "down"]);
     cluster.heal(0, 1);
     drop((a, call));
     end(cluster, context).await;

@@ -19,6 +19,7 @@ mod ops;
 mod order;
 mod raw;
 mod reach;
+mod resume;
 mod retry;
 mod seed;
 mod sim;

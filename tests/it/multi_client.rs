@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use remex::{ContextConfig, ServerHandle, TaskName, prelude::*, protocol::ids::ContextId, testing::TestCluster};
 
-use crate::support::{assert_error, cluster, elements, end, put, register, stats, task, vector};
+use crate::support::{assert_error, builder, cluster, elements, end, put, register, stats, task, vector};
 
 const ID: ContextId = ContextId(77);
 
@@ -97,7 +97,8 @@ async fn members_may_come_at_different_times() {
 /// TFRT §3.4-3: a lead that never comes, or that is dead, is an error by deadline, which names it; nothing is left behind.
 #[actix::test]
 async fn a_lead_that_does_not_come_is_an_error_by_deadline() {
-    let cluster = cluster(3).await;
+    let window = Duration::from_secs(1);
+    let cluster = builder(3).each(move |_, builder| builder.reconnect_window(window)).start().await.unwrap();
     let begin = tokio::time::Instant::now();
     for made in make(&cluster, &[1, 2]).await {
         let error = made.unwrap_err();
@@ -115,7 +116,8 @@ async fn a_lead_that_does_not_come_is_an_error_by_deadline() {
 /// TFRT §3.4-3: a lead that dies while members wait does not leave them waiting.
 #[actix::test]
 async fn a_lead_that_dies_is_an_error_by_deadline() {
-    let cluster = cluster(3).await;
+    let window = Duration::from_secs(1);
+    let cluster = builder(3).each(move |_, builder| builder.reconnect_window(window)).start().await.unwrap();
     let lead = async {
         let made = cluster.task(0).create_context(together(&cluster));
         assert!(tokio::time::timeout(Duration::from_secs(1), made).await.is_err());

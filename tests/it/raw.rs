@@ -44,7 +44,11 @@ impl Raw {
             incarnation: Incarnation(5),
             task: "/job:raw/task:0".parse().unwrap(),
             epoch: 1,
+            session: 0,
+            replaces: 0,
+            window_ms: 0,
             resume: 0,
+            unfinished: Vec::new(),
             limits: Limits::default(),
             credentials: Vec::new(),
         };

@@ -81,7 +81,7 @@ async fn any_call_may_be_the_first() {
 /// After a link was lost the next call joins again; programs have to be registered again, and are told so.
 #[actix::test]
 async fn a_lost_link_is_made_again_by_the_next_call() {
-    let cluster = builder(3).start().await.unwrap();
+    let cluster = builder(3).each(|_, builder| builder.reconnect_window(Duration::ZERO)).start().await.unwrap();
     let contexts = together(&cluster).await;
     let from = &contexts[1];
     let (old, a) = (register(from, 2, "add").await, put(from, 2, &[1.0]).await);
@@ -137,7 +137,7 @@ async fn a_session_that_is_not_over_yet_is_waited_for() {
 /// context stands for nothing and may be used by another one.
 #[actix::test]
 async fn a_join_that_comes_too_late_leaves_again() {
-    let cluster = builder(3).start().await.unwrap();
+    let cluster = builder(3).each(|_, builder| builder.reconnect_window(Duration::ZERO)).start().await.unwrap();
     let mut contexts = together(&cluster).await;
     let mut old = Raw::dial(&cluster, 2).await;
     let prefix = contexts[1].new_object(&device(2)).unwrap().id().prefix;
@@ -346,17 +346,39 @@ async fn end_of(context: ContextHandle) {
     assert_eq!(context.close().await.unwrap(), []);
 }
 
-/// The same context, the client's own links: nothing of them has changed, a lost one stays lost.
+/// A client makes its context again on a task that was cut off for longer than the window: what lived there is lost and
+/// says so, and what is put and registered anew is there.
 #[actix::test]
-async fn a_clients_lost_link_stays_lost() {
+async fn a_clients_lost_link_is_made_again_without_what_lived_there() {
     let cluster = builder(2).start().await.unwrap();
     let context = cluster.context().await.unwrap();
-    let a = put(&context, 1, &[1.0]).await;
-    cluster.cut(0, 1);
-    cluster.settle().await;
-    cluster.heal(0, 1);
-    let error = context.fetch(&a).await.unwrap_err();
-    assert_error(&error, ErrorCode::RpcUnavailable, &[&task(1), "was lost"]);
-    drop(a);
+    let (old, a) = (register(&context, 1, "add").await, put(&context, 1, &[1.0]).await);
+    let chain = context.ready_chain(&task(1)).unwrap();
+    for _ in 0..3 {
+        cluster.cut(0, 1);
+        cluster.advance(Duration::from_secs(6)).await;
+        cluster.heal(0, 1);
+        for _ in 0..2 {
+            let error = context.fetch(&a).await.unwrap_err();
+            assert_error(&error, ErrorCode::DataLoss, &[&task(1), "was lost", "is lost"]);
+            let refused = context.execute(RemoteExecute::new(&old).input(&a)).await.unwrap_err();
+            assert_error(&refused, ErrorCode::FailedPrecondition, &["register it again", &task(1)]);
+            let new = register(&context, 1, "add").await;
+            let lost = context.execute(RemoteExecute::new(&new).input(&a)).await.unwrap_err();
+            assert_error(&lost, ErrorCode::DataLoss, &[&task(1)]);
+            let lost = context.execute(RemoteExecute::new(&new).in_chain(&chain)).await.unwrap_err();
+            assert_error(&lost, ErrorCode::DataLoss, &[&task(1)]);
+            let b = put(&context, 1, &[2.0]).await;
+            let ready = context.ready_chain(&task(1)).unwrap();
+            let call = RemoteExecute::new(&new).inputs([&b, &b]).in_chain(&ready).handles(1);
+            let call = context.execute(call).await.unwrap();
+            assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [4.0]);
+        }
+        let failures = context.delete(std::slice::from_ref(&a)).await.unwrap();
+        assert_eq!((failures.len(), failures[0].error.code), (1, ErrorCode::DataLoss));
+        cluster.settle().await;
+        assert_eq!(stats(&cluster, 1).await, (1, 1, 0), "the old context is gone, of the new one the chain is there");
+    }
+    drop((a, old, chain));
     end(cluster, context).await;
 }

@@ -1,30 +1,25 @@
 //! The dialling end of a link, as an actor.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture,
-};
+use actix::{Actor, ActorContext, Context, Handler, Recipient, ResponseFuture};
 use remex_protocol::{
     Body, Effect, ErrorCode, Frame, RemoteError,
     cluster::{Address, TaskName},
-    handshake::Welcome,
     ids::CallId,
 };
+use tokio::time::Instant;
 
-use super::{Connect, Hangup, LinkEvent, LinkUp, Outgoing, Subscribe};
+use super::{Connect, Hangup, LinkEvent, LinkUp, Outgoing, Subscribe, backoff::Backoff};
 use crate::{
     Error, Result,
     envelope::post,
-    fabric::{Connection, Fabric, FabricError},
-    link::{self, Arrived, Identity, Link, LinkLost, Refusal},
+    fabric::{Connection, Fabric},
+    link::{Arrived, Identity, Ledger, Link, LinkLost, Silence},
     observe::{Event, Observers, What},
     pending::{Lost, Replies},
     promise::{Writer, promise},
 };
-
-/// A peer that has not answered after so long is not there.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a receiver is reached.
 #[derive(Clone)]
@@ -47,32 +42,63 @@ impl std::fmt::Debug for Route {
 /// Sends to one receiver, for all contexts of a server.
 #[derive(Debug)]
 pub struct RemoteClient {
-    who: Identity,
+    pub(super) who: Identity,
     /// The task that should answer, where it is known.
-    expected: Option<TaskName>,
-    address: Address,
-    route: Route,
-    replies: Recipient<Replies>,
-    lost: Recipient<Lost>,
+    pub(super) expected: Option<TaskName>,
+    pub(super) address: Address,
+    pub(super) route: Route,
+    pub(super) replies: Recipient<Replies>,
+    pub(super) lost: Recipient<Lost>,
     watchers: Vec<Recipient<LinkEvent>>,
     observers: Observers,
-    /// Counts the connections.
-    epoch: u64,
-    state: State,
+    /// How long a lost connection is dialled again; zero: not at all.
+    pub(super) window: Duration,
+    /// Counts the connections, and the attempts to make one.
+    pub(super) epoch: u64,
+    pub(super) state: State,
+    /// The session that the peer knows of, connected or not.
+    pub(super) session: Option<Lasting>,
+    /// The name of the session that is being begun; 0: it has none yet.
+    pub(super) fresh: u64,
+    /// The name of the session that was given up last, for the peer to end it; 0: none.
+    pub(super) replaces: u64,
+    /// What is to be sent when there is a connection.
+    pub(super) waiting: Vec<Frame>,
     /// Who asked to be told when the link is up.
-    callers: Vec<Writer<LinkUp>>,
+    pub(super) callers: Vec<Writer<LinkUp>>,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
+    /// There is no session.
     Idle,
-    Dialling { waiting: Vec<Frame> },
-    Up { link: Link, up: LinkUp },
+    /// There may be a session, and there will be a connection.
+    Dialling,
+    /// There are a session and a connection.
+    Up(Link),
     HungUp,
 }
 
+/// What outlives a connection.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    /// 0: the session ends with its connection.
+    pub(super) name: u64,
+    pub(super) up: LinkUp,
+    pub(super) ledger: Rc<RefCell<Ledger>>,
+    pub(super) backoff: Backoff,
+    /// When the connection was made.
+    pub(super) since: Instant,
+    /// Why it was lost.
+    pub(super) cause: Option<String>,
+    /// The peer has said that it ends the session.
+    pub(super) farewell: Option<Box<RemoteError>>,
+}
+
 impl RemoteClient {
-    /// A client of whoever listens at `address`; `expected` is its name, if it is known. Nothing is dialled yet.
+    /// A client of whoever listens at `address`; `expected` is its name, if it is known. Nothing is dialled yet. A
+    /// connection that is lost is dialled again for as long as `window`.
+    #[allow(clippy::too_many_arguments, reason = "made in one place")]
     pub fn new(
         who: Identity,
         expected: Option<TaskName>,
@@ -81,8 +107,8 @@ impl RemoteClient {
         replies: Recipient<Replies>,
         lost: Recipient<Lost>,
         observers: Observers,
+        window: Duration,
     ) -> Self {
-        let (watchers, callers) = (Vec::new(), Vec::new());
         Self {
             who,
             expected,
@@ -90,90 +116,44 @@ impl RemoteClient {
             route,
             replies,
             lost,
-            watchers,
+            watchers: Vec::new(),
             observers,
+            window,
             epoch: 0,
             state: State::Idle,
-            callers,
+            session: None,
+            fresh: 0,
+            replaces: 0,
+            waiting: Vec::new(),
+            callers: Vec::new(),
         }
     }
 
-    fn dial(&mut self, waiting: Vec<Frame>, ctx: &mut Context<Self>) {
-        self.state = State::Dialling { waiting };
-        self.epoch += 1;
-        let (route, address, who) = (self.route.clone(), self.address.clone(), self.who.clone());
-        let (expected, epoch) = (self.expected.clone(), self.epoch);
-        let connect = async move {
-            let unreachable = |error: FabricError| Refusal::Unreachable(error.to_string());
-            let mut connection = match &route {
-                Route::Fabric(fabric) => fabric.dial(&address).await.map_err(unreachable)?,
-                Route::Own(connect) => connect(),
-            };
-            let welcome = link::dial(&mut connection, &who, expected.as_ref(), epoch).await?;
-            Ok((connection, welcome))
-        };
-        let bounded = async move {
-            let silent = || Refusal::Unreachable(format!("no answer within {} s", DIAL_TIMEOUT.as_secs()));
-            tokio::time::timeout(DIAL_TIMEOUT, connect).await.unwrap_or_else(|_| Err(silent()))
-        };
-        ctx.spawn(bounded.into_actor(self).map(|dialled, act, ctx| act.dialled(dialled, ctx)));
+    /// Whether somebody waits for a link.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.callers.is_empty() || !self.waiting.is_empty()
     }
 
-    fn dialled(&mut self, dialled: Result<(Connection, Welcome), Refusal>, ctx: &mut Context<Self>) {
-        let waiting = match &mut self.state {
-            State::Dialling { waiting } => std::mem::take(waiting),
-            State::Idle | State::Up { .. } | State::HungUp => return,
-        };
-        let (connection, welcome) = match dialled {
-            Ok(dialled) => dialled,
-            Err(refusal) => {
-                let error = self.not_reached(refusal);
-                self.answer(waiting, &error);
-                return self.down(error);
-            }
-        };
-        let address = ctx.address();
-        let link = Link::open(connection, self.epoch, address.clone().recipient(), address.recipient());
-        Self::push(&link, waiting, &self.replies);
-        let up = LinkUp { task: welcome.task, incarnation: welcome.incarnation, address: self.address.clone() };
-        tracing::debug!(task = %up.task, address = %up.address, "link up");
-        self.callers.drain(..).for_each(|caller| caller.settle(Ok(up.clone())));
-        self.tell(&LinkEvent::Up(up.clone()));
-        self.state = State::Up { link, up };
-    }
-
-    fn not_reached(&self, refusal: Refusal) -> Error {
-        let error = match refusal {
-            Refusal::Said(error) => {
-                RemoteError { message: format!("{} refused this task: {}", self.peer(), error.message), ..error }
-            }
-            Refusal::Unreachable(why) => {
-                let message = format!("{} cannot be reached: {why}", self.peer());
-                RemoteError::new(ErrorCode::RpcUnavailable, message)
-            }
-        };
-        self.naming(error.with_effect(Effect::NotSent)).into()
-    }
-
-    fn naming(&self, error: RemoteError) -> RemoteError {
-        match &self.expected {
+    /// Names the task.
+    pub(super) fn naming(&self, error: RemoteError) -> RemoteError {
+        let answered = self.session.as_ref().map(|session| &session.up.task);
+        match self.expected.as_ref().or(answered) {
             Some(task) => error.on_task(task),
             None => error,
         }
     }
 
     /// The task and where it is, for people.
-    fn peer(&self) -> String {
-        match (&self.expected, &self.state) {
-            (Some(task), _) | (None, State::Up { up: LinkUp { task, .. }, .. }) => {
-                format!("{task} at {}", self.address)
-            }
-            (None, _) => self.address.to_string(),
+    pub(super) fn peer(&self) -> String {
+        let answered = self.session.as_ref().map(|session| &session.up.task);
+        match self.expected.as_ref().or(answered) {
+            Some(task) => format!("{task} at {}", self.address),
+            None => self.address.to_string(),
         }
     }
 
     /// Sends calls; one that cannot be sent fails alone.
-    fn push(link: &Link, frames: Vec<Frame>, replies: &Recipient<Replies>) {
+    pub(super) fn push(link: &Link, frames: Vec<Frame>, replies: &Recipient<Replies>) {
         for frame in frames {
             let (call, kind) = (frame.call, if let Body::Call(request) = &frame.body { request.kind() } else { 0 });
             if let Err(error) = link.push(frame) {
@@ -196,26 +176,32 @@ impl RemoteClient {
         post(&self.replies, Replies(failed.collect()));
     }
 
-    /// There is no link. The next call dials again.
-    fn down(&mut self, error: Error) {
-        tracing::debug!(address = %self.address, %error, "link down");
-        if !matches!(self.state, State::HungUp) {
-            self.state = State::Idle;
+    /// Answers what was not sent yet.
+    pub(super) fn answer_waiting(&mut self, error: &Error) {
+        let waiting = std::mem::take(&mut self.waiting);
+        if !waiting.is_empty() {
+            self.answer(waiting, &error.clone().map(|error| error.with_effect(Effect::NotSent)));
         }
-        self.callers.drain(..).for_each(|caller| caller.settle(Err(error.clone())));
-        self.tell(&LinkEvent::Down { address: self.address.clone(), error });
     }
 
-    fn tell(&mut self, event: &LinkEvent) {
+    /// There is no session any more.
+    pub(super) fn down(&mut self, error: Error, restarted: bool) {
+        tracing::debug!(address = %self.address, %error, "link down");
+        self.observe(What::LinkDown(error.clone()));
+        self.tell(&LinkEvent::Down { address: self.address.clone(), error, restarted });
+    }
+
+    /// Tells observers.
+    pub(super) fn observe(&self, what: What) {
         if !self.observers.is_empty() {
-            let what = match event {
-                LinkEvent::Up(_) => What::LinkUp,
-                LinkEvent::Down { error, .. } => What::LinkDown(error.clone()),
-            };
             let name = self.expected.as_ref().map_or_else(|| self.address.to_string(), TaskName::to_string);
-            let (task, at) = (name.into(), tokio::time::Instant::now());
+            let (task, at) = (name.into(), Instant::now());
             self.observers.tell(vec![Event { task, at, call: CallId::default(), name: "", what }]);
         }
+    }
+
+    /// Tells who subscribed.
+    pub(super) fn tell(&mut self, event: &LinkEvent) {
         self.watchers.retain(Recipient::connected);
         self.watchers.iter().for_each(|watcher| post(watcher, event.clone()));
     }
@@ -229,10 +215,13 @@ impl Handler<Outgoing> for RemoteClient {
     type Result = ();
 
     fn handle(&mut self, Outgoing(frames): Outgoing, ctx: &mut Context<Self>) {
-        match &mut self.state {
-            State::Up { link, .. } => Self::push(link, frames, &self.replies),
-            State::Dialling { waiting } => waiting.extend(frames),
-            State::Idle => self.dial(frames, ctx),
+        match &self.state {
+            State::Up(link) => Self::push(link, frames, &self.replies),
+            State::Dialling => self.waiting.extend(frames),
+            State::Idle => {
+                self.waiting = frames;
+                self.dial(Duration::ZERO, ctx);
+            }
             State::HungUp => {
                 let error = RemoteError::new(ErrorCode::Unavailable, "this server was stopped");
                 self.answer(frames, &error.with_effect(Effect::NotSent).into());
@@ -254,8 +243,8 @@ impl Handler<Connect> for RemoteClient {
     type Result = ResponseFuture<Result<LinkUp>>;
 
     fn handle(&mut self, _: Connect, ctx: &mut Context<Self>) -> Self::Result {
-        if let State::Up { up, .. } = &self.state {
-            let up = up.clone();
+        if let (State::Up(_), Some(session)) = (&self.state, &self.session) {
+            let up = session.up.clone();
             return Box::pin(async move { Ok(up) });
         }
         let (writer, answer) = promise();
@@ -263,7 +252,7 @@ impl Handler<Connect> for RemoteClient {
             self.callers.push(writer);
         }
         if matches!(self.state, State::Idle) {
-            self.dial(Vec::new(), ctx);
+            self.dial(Duration::ZERO, ctx);
         }
         Box::pin(async move { answer.get().await })
     }
@@ -273,13 +262,18 @@ impl Handler<Hangup> for RemoteClient {
     type Result = ();
 
     fn handle(&mut self, _: Hangup, ctx: &mut Context<Self>) {
-        if let State::Up { link, .. } = &self.state {
+        if let State::Up(link) = &self.state {
+            // The peer need not wait for this task to come back.
+            let error = RemoteError::new(ErrorCode::Cancelled, "the task hangs up").on_task(&self.who.task);
+            let _ = link.push(Frame::new(CallId::default(), Body::Goodbye(Box::new(error))));
             link.close();
         }
-        self.state = State::HungUp;
         let error = Error::from(self.naming(RemoteError::new(ErrorCode::Cancelled, "this server was stopped")));
+        (self.state, self.session) = (State::HungUp, None);
+        self.waiting.clear();
         post(&self.lost, Lost(error.clone()));
-        self.down(error);
+        self.callers.drain(..).for_each(|caller| caller.settle(Err(error.clone())));
+        self.down(error, false);
         ctx.stop();
     }
 }
@@ -288,12 +282,15 @@ impl Handler<Arrived> for RemoteClient {
     type Result = ();
 
     fn handle(&mut self, Arrived { epoch, mut frames }: Arrived, _: &mut Context<Self>) {
-        if epoch != self.epoch {
+        let (State::Up(link), true, Some(session)) = (&self.state, epoch == self.epoch, &mut self.session) else {
+            // Of an older connection: what was not accepted comes again (I6).
             return;
-        }
-        frames.retain(|frame| match &frame.body {
+        };
+        link.accept(&mut frames);
+        frames.retain_mut(|frame| match &mut frame.body {
             Body::Goodbye(why) => {
                 tracing::info!(address = %self.address, %why, "the peer says goodbye");
+                session.farewell = Some(why.clone());
                 false
             }
             _ => true,
@@ -307,15 +304,19 @@ impl Handler<Arrived> for RemoteClient {
 impl Handler<LinkLost> for RemoteClient {
     type Result = ();
 
-    fn handle(&mut self, LinkLost { epoch, error }: LinkLost, _: &mut Context<Self>) {
-        if epoch == self.epoch && matches!(self.state, State::Up { .. }) {
-            let peer = self.peer();
-            let message = format!("the link to {peer} was lost: {}", error.message());
-            let task = if let State::Up { up, .. } = &self.state { Some(up.task.clone()) } else { None };
-            let error = self.naming(RemoteError::new(ErrorCode::RpcUnavailable, message));
-            let error = Error::from(task.into_iter().fold(error, |error, task| error.on_task(task)));
-            post(&self.lost, Lost(error.clone()));
-            self.down(error);
+    fn handle(&mut self, LinkLost { epoch, error }: LinkLost, ctx: &mut Context<Self>) {
+        if epoch == self.epoch && matches!(self.state, State::Up(_)) {
+            self.broken(&error, ctx);
+        }
+    }
+}
+
+impl Handler<Silence> for RemoteClient {
+    type Result = ();
+
+    fn handle(&mut self, Silence { epoch, lasts }: Silence, _: &mut Context<Self>) {
+        if epoch == self.epoch && matches!(self.state, State::Up(_)) {
+            self.observe(lasts.map_or(What::Heard, What::Suspected));
         }
     }
 }

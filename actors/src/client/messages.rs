@@ -51,11 +51,14 @@ pub struct LinkUp {
 pub enum LinkEvent {
     /// It has come up.
     Up(LinkUp),
-    /// It is gone, or could not be made; all calls on it have failed.
+    /// It is gone for longer than the reconnect window, or could not be made, or has come back without its session; all
+    /// calls on it have failed.
     Down {
         /// Where the peer was.
         address: Address,
-        /// Why, naming task and address.
+        /// Why, naming task and address. `DataLoss`: the peer is there and what lived there in this session is not.
         error: Error,
+        /// The peer is another run of its task: nothing of the one before is there any more.
+        restarted: bool,
     },
 }

@@ -9,9 +9,12 @@
 //! # Invariants
 //! - **I5 (order).** What is given in `Outgoing` goes out in that order.
 //! - **I8 (admitted once).** A call takes its credits at the [`Edge`], before anything else; behind it nothing blocks.
-//! - A lost link fails all that was under way on it, at once.
+//! - **I6 (once).** A connection that is lost is dialled again for the reconnect window; the session goes on where both
+//!   ends are. After the window, or where the peer has forgotten the session, all that was under way fails.
 
 mod actor;
+mod backoff;
+mod dialling;
 mod edge;
 mod messages;
 mod receiver;

@@ -116,14 +116,20 @@ impl DistributedContext {
         post(&calls.answers, Answers(frames));
     }
 
-    fn lost(&mut self, address: &Address, error: &Error) {
+    /// A link is gone. Where this task made the context it is gone with the link; elsewhere it lives on, unless the task
+    /// was restarted.
+    fn lost(&mut self, address: &Address, error: &Error, restarted: bool) {
+        let mut lost = self.joins.lost(address, error);
         for (i, peer) in self.shared.peers.iter().enumerate() {
-            if let Some(link) = peer.link.as_ref().filter(|link| link.receiver.address == *address) {
-                let _ = link.lost.set(error.clone());
-                self.lost_task(TaskIndex(i as u16), error.clone());
+            let link = peer.link.as_ref().filter(|link| link.receiver.address == *address);
+            if link.is_some_and(|link| link.lost.set(error.clone()).is_ok()) {
+                lost.push(TaskIndex(i as u16));
             }
         }
-        for task in self.joins.lost(address, error) {
+        for task in lost {
+            if restarted || self.shared.makes(task).is_some() {
+                self.shared.end_life(task, error);
+            }
             self.lost_task(task, error.clone());
         }
     }
@@ -282,8 +288,8 @@ impl Handler<LinkEvent> for DistributedContext {
     type Result = ();
 
     fn handle(&mut self, event: LinkEvent, _: &mut Context<Self>) {
-        if let LinkEvent::Down { address, error } = event {
-            self.lost(&address, &error);
+        if let LinkEvent::Down { address, error, restarted } = event {
+            self.lost(&address, &error, restarted);
         }
     }
 }

@@ -48,6 +48,12 @@ impl RemoteChainManager {
         Ok(execution)
     }
 
+    /// What lived on a task is lost, and its chains with it: what comes now begins anew.
+    pub(crate) fn forget(&self, task: TaskIndex) {
+        let last = self.0[task.position()].lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(last);
+    }
+
     /// The context is over. Chains refer to it, so it must not keep them.
     pub(crate) fn clear(&self) {
         for last in &self.0 {

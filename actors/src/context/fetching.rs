@@ -44,7 +44,13 @@ pub(super) async fn fetch(
     };
     let left = until.saturating_duration_since(Instant::now());
     let known = |metadata| post(&foreseen, Foreseen { object, metadata });
-    let (reply, data) = link.receiver.fetch(request, left, known).await.map_err(from)?;
+    let fetched = link.receiver.fetch(request, left, known).await.inspect_err(|error| {
+        if let (Link::Joined(link), ErrorCode::InvalidDistributedContextId) = (&link, error.code()) {
+            // Its maker may make the context there again: the next fetch joins it.
+            let _ = link.lost.set(error.clone());
+        }
+    });
+    let (reply, data) = fetched.map_err(from)?;
     Tensor::from_bytes(reply.metadata, data).map_err(|error| {
         let message = format!("object {object} did not arrive whole: {error}");
         RemoteError::new(ErrorCode::DataLoss, message).on_task(&owner.name).into()

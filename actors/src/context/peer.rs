@@ -4,7 +4,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -19,10 +19,15 @@ use crate::{Error, client::Receiver};
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) info: TaskInfo,
-    /// The link that was made with the context. Once lost it stays so: what lived there is gone.
+    /// The link that was made with the context. Once lost it stays so; the next use makes another one.
     pub(crate) link: Option<PeerLink>,
-    /// The link that was made at the first use, where there is no other: the last one, which may be lost.
+    /// The link that was made at the first use, or in place of one that was lost: the last one, which may be lost.
     joined: Mutex<Option<Arc<PeerLink>>>,
+    /// Counts how often all that lived there was lost, and why the last time.
+    life: AtomicU32,
+    ended: Mutex<Option<Error>>,
+    /// Whether the link that was made with the context has been made again, so that its index is not its own any more.
+    pub(super) made_again: AtomicBool,
     /// The chain that is ready there from the beginning, where it is known without having been there.
     pub(super) ready_chain: Option<ObjectId>,
     next_program: AtomicU32,
@@ -67,7 +72,16 @@ impl PeerLink {
 
 impl Peer {
     pub(crate) fn new(info: TaskInfo, link: Option<PeerLink>) -> Self {
-        Self { info, link, joined: Mutex::default(), ready_chain: None, next_program: AtomicU32::new(0) }
+        Self {
+            info,
+            link,
+            joined: Mutex::default(),
+            life: AtomicU32::new(0),
+            ended: Mutex::default(),
+            made_again: AtomicBool::new(false),
+            ready_chain: None,
+            next_program: AtomicU32::new(0),
+        }
     }
 
     pub(crate) fn with_ready_chain(mut self, chain: ObjectId) -> Self {
@@ -82,9 +96,30 @@ impl Peer {
     /// The last link that there was, lost or not.
     pub(crate) fn last_link(&self) -> Option<Link<'_>> {
         match &self.link {
-            Some(link) => Some(Link::Fixed(link)),
-            None => self.joined().clone().map(Link::Joined),
+            Some(link) if link.lost.get().is_none() => Some(Link::Fixed(link)),
+            fixed => self.joined().clone().map(Link::Joined).or(fixed.as_ref().map(Link::Fixed)),
         }
+    }
+
+    /// Whether the link that was made with the context is made again, or has been.
+    pub(crate) fn is_made_again(&self) -> bool {
+        self.made_again.load(Ordering::Acquire)
+    }
+
+    /// Counts how often all that lived there was lost.
+    pub(crate) fn life(&self) -> u32 {
+        self.life.load(Ordering::Acquire)
+    }
+
+    /// All that lived there is lost.
+    pub(super) fn end_life(&self, why: &Error) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+        self.life.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Why what lived there before is lost.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_joined(&self, link: Arc<PeerLink>) {

@@ -108,6 +108,7 @@ impl ContextShared {
             if !chain.object().is_of(self) {
                 return Err(invalid(format!("in-chain {i}, {}, is of another context", chain.id())));
             }
+            chain.object().check_lives()?;
             if chain.object().owner() != receiver {
                 let (task, receiver) = (chain.task(), self.task_name(receiver));
                 let message =
@@ -136,6 +137,7 @@ pub(super) fn check_input(context: &Arc<ContextShared>, i: usize, input: &Object
             let message = format!("input {i}, {id}, is on a device that the context does not have");
             Err(Error::new(ErrorCode::DeviceNotFound, message))
         }
-        ObjectInput::Ref(_) | ObjectInput::Id(_) => Ok(()),
+        ObjectInput::Ref(object) => object.check_lives(),
+        ObjectInput::Id(_) => Ok(()),
     }
 }

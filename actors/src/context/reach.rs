@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -131,17 +131,20 @@ impl Joins {
         events: Recipient<LinkEvent>,
         task: TaskIndex,
     ) -> Result<Promise<Arc<PeerLink>>> {
-        let generation = match self.tasks.get(&task) {
-            Some(known) if !known.is_over() => return Ok(known.joined.clone()),
-            Some(known) => known.link.generation + 1,
-            None => 0,
-        };
-        let (receiver, index) = match self.tasks.get(&task) {
-            Some(known) => (known.receiver.clone(), known.index),
-            None => {
+        let fixed = shared.peers[task.position()].link.as_ref();
+        let (receiver, index, generation) = match (self.tasks.get(&task), fixed) {
+            (Some(known), _) if !known.is_over() => return Ok(known.joined.clone()),
+            (Some(known), _) => (known.receiver.clone(), known.index, known.link.generation + 1),
+            (None, Some(fixed)) => {
+                // Its news are told already.
+                shared.peers[task.position()].made_again.store(true, Ordering::Release);
+                self.watched.insert(fixed.receiver.address.clone());
+                (fixed.receiver.clone(), fixed.index, fixed.generation + 1)
+            }
+            (None, None) => {
                 let receiver = self.receiver(shared, task)?;
                 let index = receiver.indexes.take()?;
-                (receiver, index)
+                (receiver, index, 0)
             }
         };
         if self.watched.insert(receiver.address.clone()) {
@@ -185,8 +188,9 @@ impl Joins {
     pub(super) fn lost(&mut self, address: &Address, error: &Error) -> Vec<TaskIndex> {
         let mut lost = Vec::new();
         for (task, joined) in self.tasks.iter().filter(|(_, joined)| joined.receiver.address == *address) {
-            let _ = joined.link.lost.set(error.clone());
-            lost.push(*task);
+            if joined.link.lost.set(error.clone()).is_ok() {
+                lost.push(*task);
+            }
         }
         lost
     }
@@ -212,24 +216,40 @@ async fn leave(receiver: &Receiver, index: ContextIndex) -> Result<()> {
     receiver.call(CloseContextRequest { context: index }, Bytes::new(), LEAVE_TIMEOUT).await.map(drop)
 }
 
+/// What makes the context known on the link to a task: by making it, where this task does that, and by joining it elsewhere.
+fn request(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> CreateContextRequest {
+    let request = CreateContextRequest {
+        index: link.index,
+        context: shared.id,
+        mode: ContextMode::Join,
+        prefix: shared.prefix,
+        tasks: Vec::new(),
+        devices: Vec::new(),
+        idle_timeout_ms: 0,
+        groups: Vec::new(),
+    };
+    match shared.makes(task) {
+        None => request,
+        Some(idle_timeout) => CreateContextRequest {
+            mode: ContextMode::Create,
+            tasks: shared.tasks().cloned().collect(),
+            devices: shared.devices.clone(),
+            idle_timeout_ms: idle_timeout.as_millis() as u64,
+            groups: shared.groups().to_vec(),
+            ..request
+        },
+    }
+}
+
 /// Makes the context known on the link to a task.
 async fn join(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> Result<()> {
     let until = deadline::from_now(JOIN_TIMEOUT);
+    let held = |code| matches!(code, ErrorCode::AlreadyExists | ErrorCode::DistributedContextAlreadyExists);
     let joined = loop {
-        let request = CreateContextRequest {
-            index: link.index,
-            context: shared.id,
-            mode: ContextMode::Join,
-            prefix: shared.prefix,
-            tasks: Vec::new(),
-            devices: Vec::new(),
-            idle_timeout_ms: 0,
-            groups: Vec::new(),
-        };
         let left = until.saturating_duration_since(Instant::now());
-        match link.receiver.call(request, Bytes::new(), left).await {
-            // There a session of a link that is gone still holds the prefix of this task's ids.
-            Err(error) if error.code() == ErrorCode::AlreadyExists && Instant::now() + AGAIN < until => {
+        match link.receiver.call(request(shared, link, task), Bytes::new(), left).await {
+            // There a session of a link that is gone still holds the prefix of this task's ids, or the context itself.
+            Err(error) if held(error.code()) && Instant::now() + AGAIN < until => {
                 sleep(AGAIN).await;
             }
             joined => break joined,

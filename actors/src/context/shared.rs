@@ -49,6 +49,8 @@ pub struct ContextShared {
     pub(super) reaching: Reaching,
     pub(crate) data: DataWays,
     pub(super) registered: Registered,
+    /// What makes the context on a task that has lost it, where this task made it: its idle time-out.
+    made: Option<Duration>,
     pub(crate) in_flight: Arc<InFlight>,
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
@@ -94,6 +96,7 @@ impl ContextShared {
             reaching: Reaching::default(),
             data: DataWays::default(),
             registered: Registered::default(),
+            made: None,
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),
@@ -105,6 +108,29 @@ impl ContextShared {
     pub(crate) fn with_groups(mut self, groups: Vec<GroupMembers>) -> Self {
         self.groups = groups;
         self
+    }
+
+    /// The same, of a context that this task makes on the others: it makes it again on one that has lost it.
+    #[must_use]
+    pub(crate) fn with_maker(mut self, idle_timeout: Duration) -> Self {
+        self.made = Some(idle_timeout);
+        self
+    }
+
+    /// The idle time-out of the context on a task where this one made it.
+    pub(super) fn makes(&self, task: TaskIndex) -> Option<Duration> {
+        self.made.filter(|_| self.peers[task.position()].link.is_some() && task != self.own)
+    }
+
+    /// Counts how often all that lived on a task was lost.
+    pub(crate) fn life_of(&self, task: TaskIndex) -> u32 {
+        self.peers[task.position()].life()
+    }
+
+    /// All that lived on a task is lost: what refers to it fails, and ops begin from the ready chain again.
+    pub(super) fn end_life(&self, task: TaskIndex, why: &Error) {
+        self.peers[task.position()].end_life(why);
+        self.chains.forget(task);
     }
 
     /// The groups for collectives.
@@ -197,10 +223,14 @@ impl ContextShared {
         }
         let peer = &self.peers[task.position()];
         let lost = match peer.last_link() {
-            Some(link) => match (link.lost.get(), &link) {
-                (None, _) => return Ok(Some(link)),
-                (Some(error), Link::Fixed(_)) => Some(not_sent(error)),
-                (Some(_), Link::Joined(_)) => None,
+            Some(link) => match link.lost.get() {
+                None => return Ok(Some(link)),
+                Some(error) => {
+                    // A context that its maker may make again, or that is joined again where others have it.
+                    let gone = matches!(error.code(), ErrorCode::RpcUnavailable | ErrorCode::DataLoss);
+                    let again = peer.link.is_none() || self.makes(task).is_some() && gone;
+                    if again { None } else { Some(not_sent(error)) }
+                }
             },
             None => None,
         };
@@ -234,7 +264,10 @@ impl ContextShared {
         match self.find(task)? {
             Some(link) if link.generation == program.generation() => Ok(link),
             Some(_) | None => {
-                let message = "the link on which the program was registered was lost: register it again";
+                let cause = self.peers[task.position()].last_link().and_then(|link| link.lost.get().cloned());
+                let cause = cause.map(|error| format!(" ({})", error.message())).unwrap_or_default();
+                let message =
+                    format!("the link on which the program was registered was lost{cause}: register it again");
                 let error = RemoteError::new(ErrorCode::FailedPrecondition, message).in_program(program.name());
                 Err(error.on_task(self.task_name(task)).with_effect(Effect::NotSent).into())
             }

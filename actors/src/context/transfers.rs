@@ -30,6 +30,7 @@ impl ContextShared {
         if !object.is_of(self) {
             return Err(invalid(format!("object {} is of another context", object.id())));
         }
+        object.check_lives()?;
         let (index, limit) = self.enter(object.owner(), limit).await?;
         let request = FetchObjectRequest {
             context: index,
@@ -58,7 +59,14 @@ impl ContextShared {
         let mut failures = Vec::new();
         for task in 0..self.peers.len() {
             let task = TaskIndex(task as u16);
-            let of_task: Vec<_> = objects.iter().filter(|object| object.owner() == task).collect();
+            let mut of_task: Vec<_> = objects.iter().filter(|object| object.owner() == task).collect();
+            of_task.retain(|object| match object.check_lives() {
+                Ok(()) => true,
+                Err(error) => {
+                    failures.push(DeleteFailure { object: object.id(), error: error.remote().clone() });
+                    false
+                }
+            });
             for chunk in of_task.chunks(MAX_DELETES) {
                 let (context, left) = self.enter(task, limit).await?;
                 let request = DeleteObjectsRequest {

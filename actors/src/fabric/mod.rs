@@ -105,6 +105,12 @@ pub trait FrameWriter {
     /// over a limit); the connection then goes on as if it had not been pushed.
     fn push(&mut self, frame: Frame) -> Result<(), FabricError>;
 
+    /// The same for a frame that the caller keeps, perhaps to send it again on another connection. A fabric that encodes
+    /// frames need not copy it.
+    fn push_kept(&mut self, frame: &Frame) -> Result<(), FabricError> {
+        self.push(frame.clone())
+    }
+
     /// Writes what was pushed; `Ready(Ok)` when nothing is left, at once if nothing was pushed.
     fn poll_flush(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), FabricError>>;
 

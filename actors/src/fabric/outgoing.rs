@@ -82,10 +82,10 @@ impl Outgoing {
     }
 
     /// Takes a frame; an error changes nothing.
-    pub(super) fn push(&mut self, frame: Frame) -> Result<(), FabricError> {
+    pub(super) fn push(&mut self, frame: &Frame) -> Result<(), FabricError> {
         check_payload(&frame.payload)?;
         let start = self.encoded.len();
-        encode_frame(&mut self.encoded, &frame, self.payload_crc)?;
+        encode_frame(&mut self.encoded, frame, self.payload_crc)?;
         let header = self.encoded.len() - start - HEAD_LEN;
         if header > MAX_HEADER {
             self.encoded.truncate(start);
@@ -93,7 +93,7 @@ impl Outgoing {
             return Err(FabricError::Unsendable(why));
         }
         self.ack = self.ack.max(frame.ack);
-        let payload = frame.payload.into_bytes();
+        let payload = frame.payload.clone().into_bytes();
         self.queued += HEAD_LEN + header + payload.len();
         if self.held.is_empty() && self.has_room(&payload) {
             self.place(HEAD_LEN + header, frame.call, payload);
@@ -248,9 +248,9 @@ mod tests {
         let payload = Bytes::from(vec![0; PIECE_LEN + 1]);
         let mut out = Outgoing::new(false);
         for index in 0..MAX_TRANSFERS as u32 + 1 {
-            out.push(large(index, &payload)).unwrap();
+            out.push(&large(index, &payload)).unwrap();
         }
-        out.push(Frame::new(CallId::new(9999, 0), Body::Heartbeat)).unwrap();
+        out.push(&Frame::new(CallId::new(9999, 0), Body::Heartbeat)).unwrap();
         assert_eq!((out.transfers.len(), out.held.len()), (MAX_TRANSFERS, 2));
 
         let mut total = out.queued() + 2 * HEAD_LEN * (MAX_TRANSFERS + 1);
@@ -270,7 +270,7 @@ mod tests {
         let mut announced = Frame::new(CallId::default(), Body::Heartbeat);
         announced.payload = Payload::Announced(5);
         for frame in [announced, Frame::new(CallId::default(), Body::PayloadArrived)] {
-            assert!(matches!(out.push(frame), Err(FabricError::Unsendable(_))));
+            assert!(matches!(out.push(&frame), Err(FabricError::Unsendable(_))));
         }
         assert_eq!((out.queued(), out.encoded.len(), out.segments.len()), (0, 0, 0));
     }
@@ -278,11 +278,11 @@ mod tests {
     #[test]
     fn a_piece_acknowledges_no_less_than_the_frames_before_it() {
         let mut out = Outgoing::new(false);
-        out.push(large(1, &Bytes::from(vec![7; PIECE_LEN + 1]))).unwrap();
+        out.push(&large(1, &Bytes::from(vec![7; PIECE_LEN + 1]))).unwrap();
         for ack in [77, 0] {
             let mut frame = Frame::new(CallId::default(), Body::Heartbeat);
             frame.ack = ack;
-            out.push(frame).unwrap();
+            out.push(&frame).unwrap();
         }
         out.add_piece();
         let heads = out.slices()[0].to_vec();
@@ -294,13 +294,13 @@ mod tests {
     #[test]
     fn a_small_frame_stands_before_the_first_piece_and_behind_one_that_waits() {
         let mut out = Outgoing::new(false);
-        out.push(large(1, &Bytes::from(vec![7; 3 * PIECE_LEN]))).unwrap();
-        out.push(Frame::new(CallId::default(), Body::Heartbeat)).unwrap();
+        out.push(&large(1, &Bytes::from(vec![7; 3 * PIECE_LEN]))).unwrap();
+        out.push(&Frame::new(CallId::default(), Body::Heartbeat)).unwrap();
         out.add_piece();
         // Two frames and the head of the piece are one slice.
         assert_eq!(out.slices().iter().map(|s| s.len()).collect::<Vec<_>>(), [3 * HEAD_LEN, PIECE_LEN]);
         out.consume(3 * HEAD_LEN + 1);
-        out.push(Frame::new(CallId::default(), Body::Heartbeat)).unwrap();
+        out.push(&Frame::new(CallId::default(), Body::Heartbeat)).unwrap();
         out.add_piece();
         assert_eq!(out.slices().iter().map(|s| s.len()).collect::<Vec<_>>(), [PIECE_LEN - 1, HEAD_LEN]);
     }

@@ -122,6 +122,10 @@ impl<W> StreamWriter<W> {
 
 impl<W: AsyncWrite + Unpin> FrameWriter for StreamWriter<W> {
     fn push(&mut self, frame: Frame) -> Result<(), FabricError> {
+        self.outgoing.push(&frame)
+    }
+
+    fn push_kept(&mut self, frame: &Frame) -> Result<(), FabricError> {
         self.outgoing.push(frame)
     }
 

@@ -4,18 +4,18 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
 };
 
 use remex_protocol::{
-    DeviceName,
+    DeviceName, Effect, ErrorCode, RemoteError,
     calls::Origin,
     cluster::TaskName,
     ids::{ObjectId, TaskIndex},
 };
 
-use crate::context::ContextShared;
+use crate::{Result, context::ContextShared};
 
 /// An object on some task. Clones share it; when the last is dropped, the object is released: calls that were sent
 /// before still get it. Dropping never blocks and needs no runtime.
@@ -26,6 +26,8 @@ struct Inner {
     context: Arc<ContextShared>,
     id: ObjectId,
     owner: TaskIndex,
+    /// Which life of its task it belongs to; of one that is new none yet.
+    life: AtomicU32,
     /// One of the constants below.
     state: AtomicU8,
 }
@@ -43,7 +45,8 @@ const ADOPTED: u8 = 4;
 
 impl ObjectRef {
     pub(crate) fn new(context: Arc<ContextShared>, id: ObjectId, owner: TaskIndex) -> Self {
-        Self(Arc::new(Inner { context, id, owner, state: AtomicU8::new(NEW) }))
+        let life = AtomicU32::new(context.life_of(owner));
+        Self(Arc::new(Inner { context, id, owner, life, state: AtomicU8::new(NEW) }))
     }
 
     /// Its id.
@@ -88,8 +91,23 @@ impl ObjectRef {
         &self.0.context
     }
 
+    /// An error if the object was lost with all that lived on its task.
+    pub(crate) fn check_lives(&self) -> Result<()> {
+        let Inner { context, id, owner, .. } = &*self.0;
+        if self.0.state.load(Ordering::Acquire) == NEW || self.0.lives() {
+            return Ok(());
+        }
+        let why = context.peers[owner.position()].ended();
+        let why = why.map(|error| format!(": {}", error.message())).unwrap_or_default();
+        let error = RemoteError::new(ErrorCode::DataLoss, format!("object {id} is lost{why}"));
+        Err(error.on_task(self.task()).with_effect(Effect::NotSent).into())
+    }
+
     /// A call that is about to be sent makes the object. False if it was deleted before.
     pub(crate) fn set_named(&self) -> bool {
+        if self.0.state.load(Ordering::Acquire) == NEW {
+            self.0.life.store(self.0.context.life_of(self.0.owner), Ordering::Release);
+        }
         self.0.state.compare_exchange(NEW, NAMED, Ordering::AcqRel, Ordering::Acquire) != Err(DELETED)
     }
 
@@ -108,9 +126,15 @@ impl ObjectRef {
     }
 }
 
+impl Inner {
+    fn lives(&self) -> bool {
+        self.life.load(Ordering::Acquire) == self.context.life_of(self.owner)
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        if matches!(*self.state.get_mut(), NAMED | ADOPTED) {
+        if matches!(*self.state.get_mut(), NAMED | ADOPTED) && self.lives() {
             self.context.release(self.owner, self.id);
         }
     }

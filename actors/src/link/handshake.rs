@@ -12,6 +12,7 @@ use remex_protocol::{
 
 use crate::{
     Error, Result,
+    chance::Chance,
     fabric::{Connection, FabricError},
 };
 
@@ -27,6 +28,8 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// Where its connections take memory for payloads from.
     pub buffers: BufferPool,
+    /// What it draws from.
+    pub chance: Chance,
 }
 
 /// Why a handshake failed: the peer said no, or nobody could be talked to.
@@ -38,12 +41,29 @@ pub(crate) enum Refusal {
     Unreachable(String),
 }
 
+/// Where a dialler stands in its session.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Counts the connections.
+    pub epoch: u64,
+    /// Names the session; 0: it cannot be resumed.
+    pub session: u64,
+    /// A session that was given up; 0: none.
+    pub replaces: u64,
+    /// How long it is tried to connect again after a loss.
+    pub window: Duration,
+    /// Highest number that was accepted.
+    pub accepted: u64,
+    /// Numbers whose payload is not whole.
+    pub unfinished: Vec<u64>,
+}
+
 /// Introduces `who` to the task at the other end. `expected`: the name that the task should have, if it is known.
 pub(crate) async fn dial(
     connection: &mut Connection,
     who: &Identity,
     expected: Option<&TaskName>,
-    epoch: u64,
+    place: Place,
 ) -> Result<Welcome, Refusal> {
     connection.reader.use_buffers(&who.buffers);
     let hello = Hello {
@@ -52,8 +72,12 @@ pub(crate) async fn dial(
         oldest: VERSION,
         incarnation: who.incarnation,
         task: who.task.clone(),
-        epoch,
-        resume: 0,
+        epoch: place.epoch,
+        session: place.session,
+        replaces: place.replaces,
+        window_ms: u64::try_from(place.window.as_millis()).unwrap_or(u64::MAX),
+        resume: place.accepted,
+        unfinished: place.unfinished,
         limits: Limits::default(),
         credentials: Vec::new(),
     };
@@ -76,31 +100,32 @@ pub(crate) async fn dial(
     Ok(welcome)
 }
 
-/// Answers who dialled: reads the Hello, refuses what this task cannot talk to, and welcomes the others.
-pub(crate) async fn greet(connection: &mut Connection, who: &Identity, credits: Credits) -> Result<Hello> {
-    connection.reader.use_buffers(&who.buffers);
+/// Reads the Hello of who dialled.
+pub(crate) async fn greet(connection: &mut Connection) -> Result<Hello> {
     let refused = |message: String| Error::new(ErrorCode::FailedPrecondition, message);
-    let hello = match first(connection).await {
-        Ok(Body::Hello(hello)) => hello,
-        Ok(_) => return Err(refused("the first frame was no Hello".to_owned())),
-        Err(error) => return Err(refused(format!("no handshake: {error}"))),
-    };
-    let answer = match welcome(&hello, who, credits) {
-        Ok(welcome) => Body::Welcome(Box::new(welcome)),
-        Err(error) => Body::Refused(Box::new(error)),
-    };
-    let no = if let Body::Refused(error) = &answer { Some(Error::from((**error).clone())) } else { None };
-    send(connection, answer).await.map_err(|error| refused(format!("no handshake: {error}")))?;
-    match no {
-        None => Ok(*hello),
-        Some(error) => {
-            let _ = poll_fn(|cx| connection.writer.poll_close(cx)).await;
-            Err(error)
-        }
+    match first(connection).await {
+        Ok(Body::Hello(hello)) => Ok(*hello),
+        Ok(_) => Err(refused("the first frame was no Hello".to_owned())),
+        Err(error) => Err(refused(format!("no handshake: {error}"))),
     }
 }
 
-/// What a Hello is answered with.
+/// Answers a Hello: with a welcome, or with why not, which ends the connection.
+pub(crate) async fn answer(connection: &mut Connection, answer: Result<Welcome, RemoteError>) -> Result<()> {
+    let (body, no) = match answer {
+        Ok(welcome) => (Body::Welcome(Box::new(welcome)), None),
+        Err(error) => (Body::Refused(Box::new(error.clone())), Some(Error::from(error))),
+    };
+    send(connection, body).await.map_err(|error| {
+        let message = format!("no handshake: {error}");
+        Error::new(ErrorCode::FailedPrecondition, message)
+    })?;
+    let Some(error) = no else { return Ok(()) };
+    let _ = poll_fn(|cx| connection.writer.poll_close(cx)).await;
+    Err(error)
+}
+
+/// What a Hello is answered with, if it begins a session.
 pub fn welcome(hello: &Hello, who: &Identity, credits: Credits) -> Result<Welcome, RemoteError> {
     let no = |code, message| Err(RemoteError::new(code, message).on_task(&who.task));
     if hello.magic != MAGIC {
@@ -113,15 +138,18 @@ pub fn welcome(hello: &Hello, who: &Identity, credits: Credits) -> Result<Welcom
         );
         return no(ErrorCode::FailedPrecondition, message);
     }
-    if hello.resume != 0 {
-        return no(ErrorCode::FailedPrecondition, "there is no session to resume; begin a fresh one".to_owned());
+    if hello.session == 0 && hello.resume != 0 {
+        let message = "a session without a name cannot be resumed: begin a fresh one, or give each session a name";
+        return no(ErrorCode::FailedPrecondition, message.to_owned());
     }
     Ok(Welcome {
         version: VERSION,
         incarnation: who.incarnation,
         task: who.task.clone(),
         epoch: hello.epoch,
+        resumed: false,
         resume: 0,
+        unfinished: Vec::new(),
         credits,
         limits: Limits::default(),
     })
@@ -157,7 +185,11 @@ mod tests {
             incarnation: Incarnation(1),
             task: "/job:client/task:0".parse().unwrap(),
             epoch: 1,
+            session: 0,
+            replaces: 0,
+            window_ms: 0,
             resume: 0,
+            unfinished: Vec::new(),
             limits: Limits::default(),
             credentials: Vec::new(),
         }
@@ -169,6 +201,7 @@ mod tests {
             task: "/job:worker/task:0".parse().unwrap(),
             incarnation: Incarnation(2),
             buffers: BufferPool::default(),
+            chance: Chance::of_system(),
         };
         assert!(welcome(&hello(), &who, Credits::default()).is_ok());
         let old = Version { major: 0, minor: 0 };
@@ -176,5 +209,7 @@ mod tests {
         assert!(error.message.contains("0.0") && error.message.contains("0.1"), "{error}");
         let error = welcome(&Hello { magic: "x".to_owned(), ..hello() }, &who, Credits::default()).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidArgument);
+        let error = welcome(&Hello { resume: 1, ..hello() }, &who, Credits::default()).unwrap_err();
+        assert!(error.message.contains("cannot be resumed"), "{error}");
     }
 }

@@ -16,17 +16,25 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Arrived, LinkLost, numbering::Numbering};
+use super::{
+    Arrived, LinkLost, Silence,
+    ledger::{Accepted, Ledger},
+};
 use crate::{
     Error,
     envelope::post,
     fabric::{Connection, FabricError, FrameReader, FrameWriter},
 };
 
-/// A side that has sent nothing for so long sends a heartbeat.
+/// A side that has sent nothing for so long sends a heartbeat; it looks twice as often, so that between two signs of life
+/// there is at most half as much again.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A side that was not heard for so long is suspected: it has left out a heartbeat.
+pub const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// A link on which nothing was heard for so long is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(3);
+/// How often a side looks whether it has spoken, and has heard the other.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A connection in use. Dropping it ends the connection without another word.
 pub(crate) struct Link {
@@ -34,41 +42,46 @@ pub(crate) struct Link {
     tasks: [JoinHandle<()>; 3],
 }
 
+/// Who hears of a link.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    /// What came.
+    pub(crate) arrived: Recipient<Arrived>,
+    /// That it is gone.
+    pub(crate) lost: Recipient<LinkLost>,
+    /// That nothing comes.
+    pub(crate) silence: Option<Recipient<Silence>>,
+}
+
 /// What the tasks of a link have in common with its owner; all live on one arbiter.
 struct Shared {
     epoch: u64,
     writer: RefCell<Box<dyn FrameWriter>>,
     pushed: Notify,
-    numbering: Cell<Numbering>,
+    ledger: Rc<RefCell<Ledger>>,
     heard: Cell<Instant>,
-    /// Whether anything was pushed since the last heartbeat was due.
+    /// Whether anything was pushed since this was looked at last.
     spoke: Cell<bool>,
     closing: Cell<bool>,
-    arrived: Recipient<Arrived>,
-    lost: Recipient<LinkLost>,
+    ends: Ends,
     lost_already: Cell<bool>,
 }
 
 impl Link {
-    /// Puts a connection whose handshake is over to use.
-    pub(crate) fn open(
-        connection: Connection,
-        epoch: u64,
-        arrived: Recipient<Arrived>,
-        lost: Recipient<LinkLost>,
-    ) -> Self {
+    /// Puts a connection whose handshake is over to use. What the ledger says must be sent again goes out first.
+    pub(crate) fn open(connection: Connection, epoch: u64, ledger: Rc<RefCell<Ledger>>, ends: Ends) -> Self {
         let shared = Rc::new(Shared {
             epoch,
             writer: RefCell::new(connection.writer),
             pushed: Notify::new(),
-            numbering: Cell::default(),
+            ledger,
             heard: Cell::new(Instant::now()),
             spoke: Cell::new(true),
             closing: Cell::new(false),
-            arrived,
-            lost,
+            ends,
             lost_already: Cell::new(false),
         });
+        shared.repeat();
         let tasks = [
             actix::spawn(read(connection.reader, shared.clone())),
             actix::spawn(write(shared.clone())),
@@ -81,6 +94,39 @@ impl Link {
     /// ready. A frame that cannot be sent changes nothing.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), FabricError> {
         self.shared.push(frame)
+    }
+
+    /// Sees to the numbers of frames that came and leaves those that concern the owner. At the first one that cannot be
+    /// accepted the link is lost; those before it are left.
+    pub(crate) fn accept(&self, frames: &mut Vec<Frame>) {
+        let mut whole = Vec::new();
+        let mut ledger = self.shared.ledger.borrow_mut();
+        let mut failed = None;
+        frames.retain(|frame| {
+            if failed.is_some() {
+                return false;
+            }
+            match ledger.accept(frame) {
+                Ok(Accepted::HandOn) => true,
+                Ok(Accepted::Done) => false,
+                Ok(Accepted::Whole) => {
+                    whole.push(frame.call);
+                    true
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        });
+        drop(ledger);
+        for call in whole {
+            // It has no header and cannot be too large.
+            let _ = self.shared.push(Frame::new(call, Body::Received));
+        }
+        if let Some(error) = failed {
+            self.shared.lose(&error);
+        }
     }
 
     /// Ends the connection when all that was pushed is written.
@@ -110,19 +156,41 @@ impl fmt::Debug for Link {
 
 impl Shared {
     fn push(&self, mut frame: Frame) -> Result<(), FabricError> {
-        let mut numbering = self.numbering.get();
-        numbering.stamp(&mut frame);
-        self.writer.borrow_mut().push(frame)?;
-        self.numbering.set(numbering);
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.stamp(&mut frame);
+        if ledger.keeps() && frame.number > 0 {
+            if let Err(error) = self.writer.borrow_mut().push_kept(&frame) {
+                ledger.take_back(true);
+                return Err(error);
+            }
+            ledger.keep(frame);
+        } else {
+            let numbered = frame.number > 0;
+            if let Err(error) = self.writer.borrow_mut().push(frame) {
+                ledger.take_back(numbered);
+                return Err(error);
+            }
+        }
         self.spoke.set(true);
         self.pushed.notify_one();
         Ok(())
     }
 
+    fn repeat(&self) {
+        let mut writer = self.writer.borrow_mut();
+        for frame in self.ledger.borrow_mut().repeat() {
+            // It could be sent before.
+            if let Err(error) = writer.push_kept(frame) {
+                return self.lose(&error);
+            }
+            self.pushed.notify_one();
+        }
+    }
+
     fn lose(&self, error: &dyn fmt::Display) {
         if !self.lost_already.replace(true) {
             let error = Error::new(ErrorCode::RpcUnavailable, error.to_string());
-            post(&self.lost, LinkLost { epoch: self.epoch, error });
+            post(&self.ends.lost, LinkLost { epoch: self.epoch, error });
         }
     }
 }
@@ -135,20 +203,10 @@ async fn read(mut reader: Box<dyn FrameReader>, shared: Rc<Shared>) {
             return shared.lose(&error);
         }
         shared.heard.set(Instant::now());
-        let mut numbering = shared.numbering.get();
-        for frame in &frames {
-            if let Err(error) = numbering.accept(frame) {
-                return shared.lose(&error);
-            }
-        }
-        shared.numbering.set(numbering);
-        frames.retain(|frame| !matches!(frame.body, Body::Heartbeat | Body::ReplyAnnounced));
-        if !shared.arrived.connected() {
+        if !shared.ends.arrived.connected() {
             return;
         }
-        if !frames.is_empty() {
-            post(&shared.arrived, Arrived { epoch: shared.epoch, frames });
-        }
+        post(&shared.ends.arrived, Arrived { epoch: shared.epoch, frames });
     }
 }
 
@@ -172,14 +230,24 @@ async fn flush(shared: &Shared) -> Result<(), FabricError> {
 }
 
 async fn watch(shared: Rc<Shared>) {
-    let mut ticks = tokio::time::interval(HEARTBEAT);
+    let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut quiet, mut suspected) = (0, false);
     loop {
         ticks.tick().await;
-        if shared.heard.get().elapsed() >= LOST_AFTER {
+        let silence = shared.heard.get().elapsed();
+        if silence >= LOST_AFTER {
             return shared.lose(&format!("nothing was heard for {} s", LOST_AFTER.as_secs()));
         }
-        if !shared.spoke.replace(false) {
+        if suspected != (silence >= SUSPECT_AFTER) {
+            suspected = !suspected;
+            if let Some(told) = &shared.ends.silence {
+                post(told, Silence { epoch: shared.epoch, lasts: suspected.then_some(silence) });
+            }
+        }
+        quiet = if shared.spoke.replace(false) { 0 } else { quiet + 1 };
+        if quiet * LOOK >= HEARTBEAT {
+            quiet = 0;
             if let Err(error) = shared.push(Frame::new(CallId::default(), Body::Heartbeat)) {
                 return shared.lose(&error);
             }

@@ -7,7 +7,7 @@ use crate::Error;
 
 // From the link's reader.
 
-/// Frames that one read of the stream gave, in order; numbers and acks have been seen to.
+/// Frames that one read of the stream gave, in order. Numbers and acks are for their owner to see to.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Arrived {
@@ -17,7 +17,7 @@ pub struct Arrived {
     pub frames: Vec<Frame>,
 }
 
-/// The connection is gone, with everything that was under way on it.
+/// The connection is gone. What was under way on it is in the ledger.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct LinkLost {
@@ -25,4 +25,14 @@ pub struct LinkLost {
     pub epoch: u64,
     /// Why.
     pub error: Error,
+}
+
+/// The other side is silent for longer than it should be, or is heard again.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Silence {
+    /// Which connection.
+    pub epoch: u64,
+    /// How long nothing was heard; `None`: something was.
+    pub lasts: Option<std::time::Duration>,
 }

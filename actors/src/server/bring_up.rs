@@ -123,7 +123,9 @@ pub(super) async fn tables(
     let receiver = directory.receiver(Some(&own.name), &own_address())?;
     peers.push(Peer::new(own, Some(link(receiver)?)));
     let own = TaskIndex(peers.len() as u16 - 1);
-    Ok(ContextShared::new(id, prefix, own, peers, devices, config.default_deadline)?.with_groups(groups))
+    Ok(ContextShared::new(id, prefix, own, peers, devices, config.default_deadline)?
+        .with_groups(groups)
+        .with_maker(config.idle_timeout))
 }
 
 pub(super) fn link(receiver: Arc<Receiver>) -> Result<PeerLink> {
@@ -176,6 +178,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
     let closed = shared.peers.iter().filter_map(|peer| peer.link.as_ref().map(|link| (peer, link)));
     let closed = closed.map(|(peer, link)| async move {
+        if peer.is_made_again() {
+            // The index is given back by whoever made the link again.
+            let Some(link) = peer.last_link().filter(|link| link.lost.get().is_none()) else { return Ok(()) };
+            let closed = close_on(&link.receiver, link.index).await;
+            return closed.map_err(|error| error.map(|error| error.on_task(&peer.info.name)));
+        }
         // A task that has forgotten the context still has its index on the link.
         let linked = |error: &Error| error.code() == ErrorCode::InvalidDistributedContextId;
         let created = link.ready_chain.get().is_some() && link.lost.get().is_none_or(linked);
@@ -195,10 +203,12 @@ pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, idle_time
     loop {
         tokio::time::sleep(idle_timeout / 2).await;
         let Some(shared) = shared.upgrade().filter(|shared| shared.closed.get().is_none()) else { return };
-        let links = shared.peers.iter().filter_map(|peer| peer.link.as_ref()).filter(|link| link.lost.get().is_none());
+        let made = shared.peers.iter().filter(|peer| peer.link.is_some()).filter_map(Peer::last_link);
+        let links = made.filter(|link| link.lost.get().is_none());
         let told = links.map(|link| async move {
             let request = KeepAliveRequest { context: link.index };
-            (link, link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await)
+            let told = link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await;
+            (link, told)
         });
         for (link, told) in join_all(told).await {
             let Err(error) = told else { continue };

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use actix::Actor;
@@ -38,7 +39,8 @@ struct Inner {
     /// Makes a connection to this task itself.
     own: Rc<dyn Fn() -> Connection>,
     observers: Observers,
-    chance: Chance,
+    /// How long a lost connection is dialled again.
+    window: Duration,
     receivers: RefCell<BTreeMap<Address, Arc<Receiver>>>,
 }
 
@@ -66,16 +68,16 @@ impl Directory {
         allowed: BTreeSet<Address>,
         own: Rc<dyn Fn() -> Connection>,
         observers: Observers,
-        chance: Chance,
+        window: Duration,
     ) -> Self {
         let fabrics = fabrics.into_iter().map(|fabric| (fabric.scheme().to_owned(), fabric)).collect();
         let receivers = RefCell::default();
-        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, observers, chance, receivers }))
+        Self(Rc::new(Inner { who, fabrics, credits, allowed, own, observers, window, receivers }))
     }
 
     /// The chance of this task.
     pub(crate) fn chance(&self) -> &Chance {
-        &self.0.chance
+        &self.0.who.chance
     }
 
     /// The fabric that understands an address.
@@ -122,7 +124,7 @@ impl Directory {
         let (replies, lost) = (pending.clone().recipient(), pending.clone().recipient());
         let client = {
             let (who, expected, address) = (self.0.who.clone(), expected.cloned(), address.clone());
-            RemoteClient::new(who, expected, address, route, replies, lost, observers).start()
+            RemoteClient::new(who, expected, address, route, replies, lost, observers, self.0.window).start()
         };
         post(&pending.clone().recipient(), Attach(client.clone().recipient().downgrade()));
         let receiver = Arc::new(Receiver {

@@ -19,6 +19,7 @@ mod gathering;
 mod live;
 mod messages;
 mod multi;
+mod sessions;
 mod start;
 
 pub use actor::Server;
@@ -30,4 +31,5 @@ pub use messages::{
     CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Inspect, ServerStats,
     Stop,
 };
-pub use start::{ServerConfig, Started, start};
+pub use sessions::MAX_SESSIONS;
+pub use start::{ServerConfig, Started, Timers, start};

@@ -1,17 +1,20 @@
 //! Starting a server: fabric by fabric, actor by actor.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fmt,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
+    time::Duration,
 };
 
 use actix::{Actor, Addr, Recipient};
-use remex_protocol::{DeviceName, cluster::Address, handshake::Credits};
+use remex_protocol::{
+    DeviceName, RemoteError,
+    cluster::Address,
+    handshake::{Credits, Hello, Welcome},
+};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -20,18 +23,18 @@ use super::{
     contexts::Contexts,
     live::{default_object_manager, default_rendezvous},
     multi::Gathering,
+    sessions::{Known, LONGEST_LEASE, Sessions},
 };
 use crate::{
-    Result,
-    chance::Chance,
+    Error, Result,
     envelope::post,
     executor::{Executor, ExecutorConfig},
     fabric::{Connection, Fabric, Listener, direct},
-    link::{self, Identity},
+    link::{self, Identity, Point},
     observe::Observers,
     ops::OpRegistry,
     programs::Compilers,
-    session::{Control, Session, SessionId, Shut, Upstream},
+    session::{Attach, Control, Door, Session, SessionId, Shut, Upstream},
 };
 
 /// What a server is made of.
@@ -52,18 +55,34 @@ pub struct ServerConfig {
     pub ops: Arc<OpRegistry>,
     /// How much a caller may have in flight to it, and it to others.
     pub credits: Credits,
+    /// How long what was said on a lost connection lives on.
+    pub timers: Timers,
     /// Addresses that a peer may make it dial.
     pub allowed: BTreeSet<Address>,
     /// Who watches.
     pub observers: Observers,
-    /// What ids, hash seeds and pauses are drawn from.
-    pub chance: Chance,
     /// Runs programs instead of the built-in executor.
     pub custom_executor: Option<ExecutorRecipients>,
     /// Makes object managers instead of the built-in ones.
     pub custom_object_manager: Option<ObjectManagerFactory>,
     /// Makes rendezvous instead of the built-in ones.
     pub custom_rendezvous: Option<RendezvousFactory>,
+}
+
+/// How long lost connections are made up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// A connection that this task dialled and lost is dialled again for so long, and nothing fails meanwhile. Zero: a lost
+    /// connection fails all that was under way on it at once.
+    pub reconnect_window: Duration,
+    /// A session whose task is gone lives for so long, but never less than that task's window and three heartbeats.
+    pub session_lease: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { reconnect_window: Duration::from_secs(5), session_lease: Duration::from_secs(30) }
+    }
 }
 
 /// A server that runs.
@@ -86,30 +105,26 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         ExecutorRecipients { run, abort, compile: executor.recipient() }
     });
     let acceptor: Rc<std::cell::OnceCell<Acceptor>> = Rc::default();
-    let own = acceptor.clone();
+    let acceptors = acceptor.clone();
     let connect = move || {
         let (here, there) = direct::pair();
-        if let Some(acceptor) = own.get() {
+        if let Some(acceptor) = acceptors.get() {
             acceptor.accept(there);
         }
         here
     };
-    let chance = config.chance;
-    let (own, observers) = (Rc::new(connect), config.observers);
-    let directory = Directory::new(who.clone(), fabrics, credits, allowed, own, observers, chance.clone());
+    let (own, observers, window) = (Rc::new(connect), config.observers, config.timers.reconnect_window);
+    let directory = Directory::new(who.clone(), fabrics, credits, allowed, own, observers, window);
     let listener = match &listen {
         None => None,
         Some(address) => {
             let fabric = directory.fabric(address)?;
             let listening = fabric.listen(address).await;
-            Some(
-                listening
-                    .map_err(|error| crate::Error::new(remex_protocol::ErrorCode::Unavailable, error.to_string()))?,
-            )
+            Some(listening.map_err(|error| Error::new(remex_protocol::ErrorCode::Unavailable, error.to_string()))?)
         }
     };
     let address = listener.as_ref().map(|listener| listener.address().clone());
-    let built_in = || default_object_manager(who.task.to_string(), chance);
+    let built_in = || default_object_manager(who.task.to_string(), who.chance.clone());
     let object_manager = config.custom_object_manager.unwrap_or_else(built_in);
     let server = Server {
         who: who.clone(),
@@ -136,7 +151,9 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
             ended: server.clone().recipient(),
         },
         accepted: server.clone().recipient(),
-        last: Arc::new(AtomicU64::new(0)),
+        last: Rc::default(),
+        lease: config.timers.session_lease,
+        sessions: Rc::default(),
     };
     let listening = listener.map(|listener| actix::spawn(accept(listener, made.clone())));
     let _ = acceptor.set(made);
@@ -150,24 +167,74 @@ struct Acceptor {
     credits: Credits,
     server: Upstream,
     accepted: Recipient<Accepted>,
-    last: Arc<AtomicU64>,
+    last: Rc<Cell<u64>>,
+    lease: Duration,
+    sessions: Rc<Sessions>,
 }
 
 impl Acceptor {
-    /// Greets who dialled and starts the session; does not wait for it.
+    /// Greets who dialled and gives the connection to its session, a new one or the one that it had; does not wait for it.
     fn accept(&self, mut connection: Connection) {
         let this = self.clone();
         actix::spawn(async move {
             let peer = connection.peer.clone();
-            let hello = match link::greet(&mut connection, &this.who, this.credits).await {
+            let refused = |error: &Error| tracing::info!(%peer, %error, "a connection was refused");
+            connection.reader.use_buffers(&this.who.buffers);
+            let hello = match link::greet(&mut connection).await {
                 Ok(hello) => hello,
-                Err(error) => return tracing::info!(%peer, %error, "a connection was refused"),
+                Err(error) => return refused(&error),
             };
-            let id = SessionId(this.last.fetch_add(1, Ordering::Relaxed) + 1);
-            tracing::debug!(session = %id, task = %hello.task, %peer, "session begun");
-            let session = Session::new(id, hello.task, hello.epoch, connection, this.server).start();
-            post(&this.accepted, Accepted(id, session.recipient::<Shut>()));
+            let welcomed = this.welcome(&hello).await;
+            let session = welcomed.as_ref().ok().map(|(known, welcome)| (known.clone(), welcome.resumed));
+            let answered = link::answer(&mut connection, welcomed.map(|(_, welcome)| welcome)).await;
+            let (session, resumed) = match (answered, session) {
+                (Ok(()), Some(session)) => session,
+                (Err(error), Some((known, _))) if hello.session == 0 => {
+                    // Nobody can come back to it.
+                    post(&known.shut, Shut);
+                    return refused(&error);
+                }
+                (Err(error), _) => return refused(&error),
+                (Ok(()), None) => return,
+            };
+            // What the dialler had of a session that is gone means nothing in the one that begins.
+            let point = Point { accepted: hello.resume, unfinished: hello.unfinished };
+            let point = if resumed { point } else { Point::default() };
+            session.door.leave(connection, hello.epoch, point);
+            post(&session.attach, Attach);
         });
+    }
+
+    /// The session that a Hello is for, and what is answered.
+    async fn welcome(&self, hello: &Hello) -> Result<(Known, Welcome), RemoteError> {
+        let mut welcome = link::welcome(hello, &self.who, self.credits)?;
+        if hello.session == 0 {
+            return Ok((self.begin(hello, None), welcome));
+        }
+        self.sessions.end_replaced(hello).await;
+        if let Some((known, point)) = self.sessions.resume(hello).await? {
+            (welcome.resumed, welcome.resume, welcome.unfinished) = (true, point.accepted, point.unfinished);
+            return Ok((known, welcome));
+        }
+        self.sessions.check_room()?;
+        let asked = Duration::from_millis(hello.window_ms).saturating_add(3 * link::HEARTBEAT);
+        let known = self.begin(hello, Some(self.lease.max(asked.min(LONGEST_LEASE))));
+        self.sessions.insert(hello, known.clone());
+        Ok((known, welcome))
+    }
+
+    fn begin(&self, hello: &Hello, lease: Option<Duration>) -> Known {
+        self.last.set(self.last.get() + 1);
+        let (id, door, task) = (SessionId(self.last.get()), Rc::new(Door::default()), hello.task.clone());
+        tracing::debug!(session = %id, %task, "session begun");
+        let session = Session::new(id, task, hello.epoch, door.clone(), lease, self.server.clone()).start();
+        post(&self.accepted, Accepted(id, session.clone().recipient::<Shut>()));
+        Known {
+            resume: session.clone().recipient(),
+            attach: session.clone().recipient(),
+            shut: session.recipient(),
+            door,
+        }
     }
 }
 

@@ -1,8 +1,13 @@
 //! The accepting end of a link, as an actor.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    time::Duration,
+};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use remex_protocol::{
     Body, Call, ErrorCode, Frame, Payload, RemoteError, Reply,
     calls::{CancelReply, ContextMode},
@@ -11,11 +16,15 @@ use remex_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Answers, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, SessionId, Shut};
+use super::{
+    Answers, Attach, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, Resume, SessionId, Shut,
+    door::Door,
+    routing::{context_of, index_taken, is_for_context, refused},
+};
 use crate::{
+    Error, Result,
     envelope::post,
-    fabric::Connection,
-    link::{Arrived, Link, LinkLost},
+    link::{Arrived, Ends, Ledger, Link, LinkLost, Point},
     objects::SessionEnded,
 };
 
@@ -26,9 +35,17 @@ pub struct Session {
     peer: TaskName,
     is_local: bool,
     epoch: u64,
-    /// The connection, until the session runs.
-    connection: Option<Connection>,
+    /// Where its connections come from.
+    door: Rc<Door>,
     link: Option<Link>,
+    /// What outlives a connection (I6).
+    ledger: Rc<RefCell<Ledger>>,
+    /// Answers that wait for a connection.
+    waiting: Vec<Frame>,
+    /// How long it lives without a connection; `None`: not at all.
+    lease: Option<Duration>,
+    /// When it has lived without one for so long.
+    expiry: Option<SpawnHandle>,
     server: Upstream,
     contexts: BTreeMap<ContextIndex, Opened>,
     /// Calls whose payload is on its way, and where it goes.
@@ -49,19 +66,43 @@ pub struct Upstream {
 }
 
 impl Session {
-    /// Serves the task at the other end of a connection whose handshake is over.
-    pub fn new(id: SessionId, peer: TaskName, epoch: u64, connection: Connection, server: Upstream) -> Self {
+    /// Serves `peer` over the connections that come through `door`, one after the other. Without one it lives for as long as
+    /// `lease`; `None`: it ends with its first connection.
+    pub fn new(
+        id: SessionId,
+        peer: TaskName,
+        epoch: u64,
+        door: Rc<Door>,
+        lease: Option<Duration>,
+        server: Upstream,
+    ) -> Self {
         Self {
             id,
             peer,
-            is_local: connection.is_local,
+            is_local: true,
             epoch,
-            connection: Some(connection),
+            door,
             link: None,
+            ledger: Rc::new(RefCell::new(Ledger::new(lease.is_some()))),
+            waiting: Vec::new(),
+            lease,
+            expiry: None,
             server,
             contexts: BTreeMap::new(),
             announced: BTreeMap::new(),
             held: None,
+        }
+    }
+
+    /// There is no connection: whoever comes back within the lease finds everything.
+    fn wait_for_connection(&mut self, ctx: &mut Context<Self>) {
+        self.link = None;
+        let Some(lease) = self.lease else { return self.end(ctx) };
+        if self.expiry.is_none() {
+            self.expiry = Some(ctx.run_later(lease, |act, ctx| {
+                tracing::info!(session = %act.id, peer = %act.peer, "session over: its task did not come back");
+                act.end(ctx);
+            }));
         }
     }
 
@@ -103,7 +144,11 @@ impl Session {
                     self.push(Frame::new(call, Body::Failed { kind, error }));
                     continue;
                 }
-                Body::Goodbye(_) => continue,
+                Body::Goodbye(why) => {
+                    tracing::debug!(session = %self.id, peer = %self.peer, %why, "the peer says goodbye");
+                    self.hand_on(batch.take(), ctx);
+                    return self.end(ctx);
+                }
                 other => {
                     tracing::warn!(session = %self.id, peer = %self.peer, ?other, "not what a caller may say");
                     return self.end(ctx);
@@ -120,7 +165,7 @@ impl Session {
         self.hand_on(batch, ctx);
     }
 
-    fn hand_on(&self, batch: Option<(ContextIndex, Vec<Incoming>)>, ctx: &mut Context<Self>) {
+    fn hand_on(&mut self, batch: Option<(ContextIndex, Vec<Incoming>)>, ctx: &mut Context<Self>) {
         let Some((index, calls)) = batch else { return };
         let at = Instant::now().into_std();
         match self.contexts.get(&index) {
@@ -161,7 +206,7 @@ impl Session {
     }
 
     /// Which context knows the call is not said, so all are told.
-    fn cancel(&self, cancel: CallId, call: CallId, ctx: &mut Context<Self>) {
+    fn cancel(&mut self, cancel: CallId, call: CallId, ctx: &mut Context<Self>) {
         for context in self.contexts.values() {
             let (at, answers) = (Instant::now().into_std(), ctx.address().recipient());
             let calls = vec![Incoming::Cancel { call }];
@@ -170,8 +215,14 @@ impl Session {
         self.push(Frame::new(cancel, Body::Completed(Reply::Cancel(CancelReply {}))));
     }
 
-    fn push(&self, frame: Frame) {
-        let Some(link) = &self.link else { return };
+    /// Sends an answer, or keeps it until there is a connection. Early metadata is said again at the end and not kept.
+    fn push(&mut self, frame: Frame) {
+        let Some(link) = &self.link else {
+            if frame.is_numbered() {
+                self.waiting.push(frame);
+            }
+            return;
+        };
         let (call, kind) = match &frame.body {
             Body::Completed(reply) => (frame.call, reply.kind()),
             _ => (frame.call, 0),
@@ -191,6 +242,8 @@ impl Session {
         }
         post(&self.server.ended, Ended { session: self.id });
         if let Some(link) = self.link.take() {
+            let why = RemoteError::new(ErrorCode::Unavailable, "the task has ended the session");
+            let _ = link.push(Frame::new(CallId::default(), Body::Goodbye(Box::new(why))));
             link.close();
         }
         ctx.stop();
@@ -201,17 +254,60 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let address = ctx.address();
-        let connection = self.connection.take();
-        self.link = connection
-            .map(|connection| Link::open(connection, self.epoch, address.clone().recipient(), address.recipient()));
+        if self.lease.is_some() {
+            self.wait_for_connection(ctx);
+        }
+    }
+}
+
+impl Handler<Resume> for Session {
+    type Result = Result<Point>;
+
+    /// A newer connection takes the place of the one that there is, which may be half open; what that still has to say is
+    /// not accepted any more (I6).
+    fn handle(&mut self, Resume { epoch }: Resume, ctx: &mut Context<Self>) -> Result<Point> {
+        if epoch <= self.epoch {
+            let message = format!("connection {epoch} of the session comes late: there was connection {}", self.epoch);
+            return Err(Error::new(ErrorCode::FailedPrecondition, message));
+        }
+        self.epoch = epoch;
+        self.wait_for_connection(ctx);
+        Ok(self.ledger.borrow_mut().point())
+    }
+}
+
+impl Handler<Attach> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Attach, ctx: &mut Context<Self>) {
+        let Some((connection, epoch, point)) = self.door.take().filter(|(_, epoch, _)| *epoch == self.epoch) else {
+            return;
+        };
+        let resumed = self.ledger.borrow_mut().resume(&point);
+        if let Err(error) = resumed {
+            tracing::warn!(session = %self.id, peer = %self.peer, %error, "a session cannot go on");
+            return self.end(ctx);
+        }
+        if let Some(expiry) = self.expiry.take() {
+            ctx.cancel_future(expiry);
+        }
+        self.is_local &= connection.is_local;
+        let me = ctx.address();
+        let ends = Ends { arrived: me.clone().recipient(), lost: me.recipient(), silence: None };
+        self.link = Some(Link::open(connection, epoch, self.ledger.clone(), ends));
+        std::mem::take(&mut self.waiting).into_iter().for_each(|frame| self.push(frame));
     }
 }
 
 impl Handler<Arrived> for Session {
     type Result = ();
 
-    fn handle(&mut self, Arrived { frames, .. }: Arrived, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Arrived { epoch, mut frames }: Arrived, ctx: &mut Context<Self>) {
+        let Some(link) = self.link.as_ref().filter(|_| epoch == self.epoch) else {
+            // Of an older connection: what was not accepted comes again (I6).
+            return;
+        };
+        link.accept(&mut frames);
         match &mut self.held {
             Some(held) => held.extend(frames),
             None => self.take(frames.into(), ctx),
@@ -222,9 +318,11 @@ impl Handler<Arrived> for Session {
 impl Handler<LinkLost> for Session {
     type Result = ();
 
-    fn handle(&mut self, LinkLost { error, .. }: LinkLost, ctx: &mut Context<Self>) {
-        tracing::debug!(session = %self.id, peer = %self.peer, %error, "session over");
-        self.end(ctx);
+    fn handle(&mut self, LinkLost { epoch, error }: LinkLost, ctx: &mut Context<Self>) {
+        if epoch == self.epoch && self.link.is_some() {
+            tracing::debug!(session = %self.id, peer = %self.peer, %error, "connection lost");
+            self.wait_for_connection(ctx);
+        }
     }
 }
 
@@ -264,56 +362,4 @@ impl Handler<Shut> for Session {
     fn handle(&mut self, _: Shut, ctx: &mut Context<Self>) {
         self.end(ctx);
     }
-}
-
-/// The context that a call names.
-fn context_of(body: &Call) -> Option<ContextIndex> {
-    match body {
-        Call::GetDevices(_) | Call::Cancel(_) | Call::SendReadyChains(_) => None,
-        Call::CreateContext(request) => Some(request.index),
-        Call::CloseContext(request) => Some(request.context),
-        Call::KeepAlive(request) => Some(request.context),
-        Call::RegisterFunction(request) => Some(request.context),
-        Call::UnregisterFunction(request) => Some(request.context),
-        Call::RemoteExecute(request) => Some(request.context),
-        Call::RemoteExecuteOp(request) => Some(request.context),
-        Call::DeleteObjects(request) => Some(request.context),
-        Call::FailObjects(request) => Some(request.context),
-        Call::FetchObject(request) => Some(request.context),
-        Call::PutObject(request) => Some(request.context),
-        Call::SendData(request) => Some(request.context),
-    }
-}
-
-/// Whether a call is served by its context, not by the server.
-fn is_for_context(body: &Call) -> bool {
-    match body {
-        Call::GetDevices(_)
-        | Call::CreateContext(_)
-        | Call::CloseContext(_)
-        | Call::KeepAlive(_)
-        | Call::SendReadyChains(_)
-        | Call::Cancel(_) => false,
-        Call::RegisterFunction(_)
-        | Call::UnregisterFunction(_)
-        | Call::RemoteExecute(_)
-        | Call::RemoteExecuteOp(_)
-        | Call::DeleteObjects(_)
-        | Call::FailObjects(_)
-        | Call::FetchObject(_)
-        | Call::PutObject(_)
-        | Call::SendData(_) => true,
-    }
-}
-
-fn refused(body: &Call, call: CallId, index: ContextIndex) -> Body {
-    let message = format!("{index} stands for no context on this link: it was closed, collected or never made");
-    let error = RemoteError::new(ErrorCode::InvalidDistributedContextId, message).of_call(call);
-    Body::Failed { kind: body.kind(), error: Box::new(error) }
-}
-
-fn index_taken(body: &Call, call: CallId, index: ContextIndex) -> Body {
-    let message = format!("{index} stands for a context on this link already: choose another index");
-    let error = RemoteError::new(ErrorCode::AlreadyExists, message).of_call(call);
-    Body::Failed { kind: body.kind(), error: Box::new(error) }
 }

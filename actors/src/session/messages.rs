@@ -11,9 +11,9 @@ use remex_protocol::{
     ids::{CallId, ContextIndex, TaskIndex},
 };
 
-use crate::envelope::post;
+use crate::{Result, envelope::post, link::Point};
 
-/// Names an accepted connection among those of a server.
+/// Names a session among those of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
@@ -175,9 +175,25 @@ pub struct Ended {
     pub session: SessionId,
 }
 
+// From whoever accepts connections.
+
+/// The peer has dialled again: give up the connection that there is and say how far this side is. Refused for a connection
+/// that is older than another one was.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Point>")]
+pub struct Resume {
+    /// Which connection it is.
+    pub epoch: u64,
+}
+
+/// A connection stands at the door.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Attach;
+
 // From the server.
 
-/// End the connection when all answers are written.
+/// End the session: the connection ends when all answers are written.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Shut;

@@ -10,10 +10,19 @@
 //! - **I5 (order).** What came is handed on in order; behind a call that concerns the server everything waits for its
 //!   answer.
 //! - A call of a context that the session has not opened is refused.
-//! - When the link is lost, the contexts that the session made are closed.
+//! - **I6 (once).** A session that can be resumed outlives its connection by its lease: calls go on, their replies are kept
+//!   until they are acknowledged. Which calls it has had is said by their numbers, so that none is taken twice.
+//! - When the session ends, the contexts that it made are closed.
 
 mod actor;
+mod door;
 mod messages;
+mod routing;
+#[cfg(test)]
+mod session_test;
 
 pub use actor::{Session, Upstream};
-pub use messages::{Answers, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, SessionId, Shut};
+pub use door::Door;
+pub use messages::{
+    Answers, Attach, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, Resume, SessionId, Shut,
+};

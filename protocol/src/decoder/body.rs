@@ -32,6 +32,8 @@ pub(super) fn decode_body(head: &Head, header: &[u8]) -> Result<Body, FrameError
         kind::WELCOME => codec::decode_named(header).map(Body::Welcome).map_err(malformed("Welcome")),
         kind::REFUSED => codec::decode_named(header).map(Body::Refused).map_err(malformed("Refused")),
         kind::HEARTBEAT if header.is_empty() => Ok(Body::Heartbeat),
+        kind::RECEIVED if header.is_empty() => Ok(Body::Received),
+        kind::RECEIVED => Err(FrameError::Malformed("a Received with a header".to_owned())),
         kind::HEARTBEAT => Err(FrameError::Malformed("a heartbeat with a header".to_owned())),
         kind::GOODBYE => codec::decode(header).map(Body::Goodbye).map_err(malformed("Goodbye")),
         kind::METADATA => {

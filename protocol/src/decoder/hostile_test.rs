@@ -124,9 +124,10 @@ fn what_is_no_frame_of_this_version_is_refused() {
     check(altered(heartbeat(), |bytes| bytes[1] = 0x10), "flags 0x10");
     check(altered(heartbeat(), |bytes| bytes[3] = 1), "reserved bytes [00, 01]");
     check(frame_of(0, 0, &[]), "there is no kind 0");
-    check(frame_of(7, 0, &[]), "there is no kind 7");
+    check(frame_of(9, 0, &[]), "there is no kind 9");
     check(frame_of(99 | kind::COMPLETED, 0, &[]), "there is no kind 227");
     check(frame_of(kind::HEARTBEAT, 0, &[0xc0]), "a heartbeat with a header");
+    check(frame_of(kind::RECEIVED, 0, &[0xc0]), "a Received with a header");
     check(frame_of(23, flags::FAILED, &[]), "kind 23 cannot have failed");
     check(frame_of(99 | kind::COMPLETED, flags::FAILED, &[]), "kind 227 cannot have failed");
     let payload = |bytes: &mut Vec<u8>| bytes[8] = 1;

@@ -18,7 +18,11 @@ pub(super) fn handshake() -> Vec<Golden> {
         incarnation: Incarnation(0x0102_0304_0506_0708),
         task: "/job:client/task:2147483649".parse().unwrap(),
         epoch: 1,
+        session: 0x2122_2324_2526_2728,
+        replaces: 0,
+        window_ms: 5000,
         resume: 0,
+        unfinished: Vec::new(),
         limits: Limits::default(),
         credentials: b"secret".to_vec(),
     };
@@ -27,7 +31,9 @@ pub(super) fn handshake() -> Vec<Golden> {
         incarnation: Incarnation(0xa1a2_a3a4_a5a6_a7a8),
         task: "/job:worker/task:0".parse().unwrap(),
         epoch: 1,
+        resumed: false,
         resume: 0,
+        unfinished: Vec::new(),
         credits: Credits::default(),
         limits: Limits::default(),
     };
@@ -35,6 +41,8 @@ pub(super) fn handshake() -> Vec<Golden> {
     let goodbye = RemoteError::new(ErrorCode::Unavailable, "the task stops").on_task("/job:worker/task:0");
     let mut heartbeat = plain("heartbeat", "Heartbeat: kind 4, nothing but its ack", Body::Heartbeat);
     heartbeat.frame.ack = 7;
+    let mut received = plain("received", "Received: kind 7, the payload of call 3.0 is whole", Body::Received);
+    (received.frame.call, received.frame.ack) = (CallId::new(3, 0), 4);
     let metadata = Body::Metadata { output: 0, metadata: f32s([2, 3]) };
     let mut metadata = plain("metadata", "Metadata: kind 8, output 0 of call 4.0 is f32[2,3]", metadata);
     metadata.frame.call = CallId::new(4, 0);
@@ -45,6 +53,7 @@ pub(super) fn handshake() -> Vec<Golden> {
         plain("refused", "Refused: kind 3, in named form", Body::Refused(Box::new(refused))),
         heartbeat,
         plain("goodbye", "Goodbye: kind 6, an error that names a task", Body::Goodbye(Box::new(goodbye))),
+        received,
         metadata,
     ]
 }

@@ -122,7 +122,9 @@ impl Fake {
                     incarnation: Incarnation(6),
                     task: own(),
                     epoch: hello.epoch,
+                    resumed: false,
                     resume: 0,
+                    unfinished: Vec::new(),
                     credits: Credits::default(),
                     limits: Limits::default(),
                 };
