@@ -13,6 +13,7 @@ use actix::SystemRunner;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use remex_actors::{
+    chance::Chance,
     context::{ContextShared, RegisterFunction, RemoteExecute},
     envelope::ask,
     executor::{ExecutorConfig, Pool},
@@ -106,6 +107,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
         credits: Credits::default(),
         allowed: BTreeSet::new(),
         observers: Observers::default(),
+        chance: Chance::of_system(),
         custom_executor: None,
         custom_object_manager: None,
         custom_rendezvous: None,
