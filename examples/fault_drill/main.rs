@@ -24,7 +24,7 @@ use std::{
     time::Instant,
 };
 
-use drill::{Outcome, Totals, Wrong};
+use drill::{Outcome, PROBLEM, Totals, Wrong};
 
 /// So many seeds unless it is said otherwise.
 const SEEDS: u64 = 10;
@@ -111,7 +111,11 @@ fn all(asked: &Asked) -> (Totals, Option<u64>) {
 fn tell(outcome: &Outcome) {
     println!("seed {}:", outcome.seed);
     outcome.problems.iter().for_each(|problem| println!("  {problem}"));
-    println!("the end of its trace:\n{}", outcome.trace.tail(SHOWN));
+    let trace = outcome.trace.to_string();
+    let lines: Vec<_> = trace.lines().collect();
+    let end = lines.iter().position(|line| line.contains(PROBLEM)).map_or(lines.len(), |at| at + 1);
+    println!("its trace up to there:");
+    lines[end.saturating_sub(SHOWN)..end].iter().for_each(|line| println!("{line}"));
 }
 
 fn keep_trace(asked: &Asked, outcome: &Outcome) {

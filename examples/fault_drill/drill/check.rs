@@ -70,7 +70,7 @@ async fn take(world: World, mut hear: UnboundedReceiver<Promised>) {
                 Ok(()) => {
                     world.ledger.answered();
                     if world.ledger.runs(number) == 0 {
-                        world.ledger.lost(format!("call {number} ({what}) was answered and never executed"));
+                        world.lost(format!("call {number} ({what}) was answered and never executed"));
                     }
                 }
                 Err(error) => believe(&world, number, what, &error),
@@ -83,7 +83,7 @@ async fn take(world: World, mut hear: UnboundedReceiver<Promised>) {
 fn believe(world: &World, number: u64, what: &str, error: &Error) {
     let says_not = matches!(error.effect(), Effect::NotSent | Effect::NotRun);
     if says_not && world.ledger.runs(number) > 0 {
-        world.ledger.belied(format!("call {number} ({what}) was executed, and is said not to be: {error}"));
+        world.belied(format!("call {number} ({what}) was executed, and is said not to be: {error}"));
     }
 }
 
@@ -141,7 +141,7 @@ pub(super) fn fetched(world: &World, client: usize, known: &Known, was_done: boo
     match fetched {
         Ok(tensor) if value(&tensor) == Some(known.value) => {}
         Ok(tensor) => {
-            world.ledger.wrong(format!("{what} is {:?} and should be {}", value(&tensor), known.value));
+            world.wrong(format!("{what} is {:?} and should be {}", value(&tensor), known.value));
         }
         // It was never there.
         Err(_) if !was_done => {}
@@ -151,7 +151,7 @@ pub(super) fn fetched(world: &World, client: usize, known: &Known, was_done: boo
             // Its own task stops, or has stopped.
             let stops = world.cluster.task(client).is_none() && error.code() == ErrorCode::FailedPrecondition;
             if !(is_of_transport(error.code()) || stops || destroyed && error.code() == ErrorCode::DataLoss) {
-                world.ledger.lost(format!("{what} was answered for and cannot be fetched: {error}"));
+                world.lost(format!("{what} was answered for and cannot be fetched: {error}"));
             }
         }
     }

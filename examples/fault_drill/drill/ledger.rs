@@ -1,7 +1,7 @@
 //! The books of a drill: they are kept outside of all tasks, and no fault reaches them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,6 +23,8 @@ struct Book {
     runs: BTreeMap<u64, u32>,
     totals: Totals,
     problems: Vec<String>,
+    /// Tasks to which a link of a worker was lost.
+    lost_links: BTreeSet<String>,
 }
 
 /// The numbers of one drill, or of many.
@@ -174,6 +176,16 @@ impl Ledger {
         let mut book = self.book();
         book.totals.leaked += count as u64;
         book.problems.push(problem);
+    }
+
+    /// A worker has lost its link to a task.
+    pub(super) fn link_lost(&self, task: &str) {
+        self.book().lost_links.insert(task.to_owned());
+    }
+
+    /// Whether a worker has ever lost its link to a task.
+    pub(super) fn has_lost_link(&self, task: &str) -> bool {
+        self.book().lost_links.contains(task)
     }
 
     pub(super) fn problem(&self, problem: String) {

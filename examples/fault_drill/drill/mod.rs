@@ -28,6 +28,9 @@ const QUIET: Duration = Duration::from_secs(40);
 /// A client whose calls all have deadlines is done after so long, or never.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The word in the trace where something does not hold.
+pub(crate) const PROBLEM: &str = "PROBLEM";
+
 /// What a drill does wrong on purpose, to see that it is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Wrong {
@@ -72,7 +75,27 @@ struct World {
     cluster: SimCluster,
     ledger: Ledger,
     phase: Rc<Cell<Phase>>,
-    wrong: Wrong,
+    wrong_on_purpose: Wrong,
+}
+
+impl World {
+    /// An effect is gone that was answered for.
+    fn lost(&self, problem: String) {
+        self.cluster.note(format!("{PROBLEM}: {problem}"));
+        self.ledger.lost(problem);
+    }
+
+    /// A call ran that is said not to have run.
+    fn belied(&self, problem: String) {
+        self.cluster.note(format!("{PROBLEM}: {problem}"));
+        self.ledger.belied(problem);
+    }
+
+    /// A value is not what it should be.
+    fn wrong(&self, problem: String) {
+        self.cluster.note(format!("{PROBLEM}: {problem}"));
+        self.ledger.wrong(problem);
+    }
 }
 
 /// Runs the drill of one seed on this thread, with a `System` of its own.
@@ -84,7 +107,8 @@ async fn drill(seed: u64, plan: FaultPlan, wrong: Wrong) -> Outcome {
     let ledger = Ledger::default();
     let (programs, chance) = (ledger.clone(), Chance::seeded(!seed));
     let builder = SimCluster::builder(WORKERS + CLIENTS).seed(seed).plan(plan);
-    let builder = builder.each(move |_, server| programs::of(&programs, wrong, server));
+    let builder =
+        builder.each(move |i, server| if i < WORKERS { programs::of(&programs, wrong, server) } else { server });
     let cluster = match builder.start().await {
         Ok(cluster) => cluster,
         Err(error) => {
@@ -93,7 +117,8 @@ async fn drill(seed: u64, plan: FaultPlan, wrong: Wrong) -> Outcome {
         }
     };
     let phase = Rc::new(Cell::new(Phase::Work));
-    let world = World { cluster: cluster.clone(), ledger: ledger.clone(), phase: phase.clone(), wrong };
+    let world =
+        World { cluster: cluster.clone(), ledger: ledger.clone(), phase: phase.clone(), wrong_on_purpose: wrong };
     let clients: Vec<_> =
         (WORKERS..WORKERS + CLIENTS).map(|i| actix::spawn(client::keep(world.clone(), i, chance.split()))).collect();
     sleep(WORK).await;
@@ -139,9 +164,14 @@ async fn numbers(cluster: &SimCluster, ledger: &Ledger, i: usize) -> ServerStats
 }
 
 /// All references are gone, all deadlines over, contexts are open: of each a task has the chain that is ready, and perhaps the
-/// chain of the last op.
+/// chain of the last op. What a worker has put on another by a link that was lost, or before it died, may stay there to the end of
+/// the context: such tasks are passed over.
 async fn check_objects(cluster: &SimCluster, ledger: &Ledger) {
+    let died = (0..WORKERS).any(|worker| cluster.last_lost_run(worker) > 0);
     for i in 0..cluster.tasks() {
+        if i < WORKERS && (died || ledger.has_lost_link(&cluster.name(i).to_string())) {
+            continue;
+        }
         let stats = numbers(cluster, ledger, i).await;
         let leaked = stats.objects.saturating_sub(2 * stats.contexts) + stats.jobs;
         if leaked > 0 {

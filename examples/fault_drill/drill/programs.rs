@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use remex::{Attrs, Op, OpRegistry, Program, ProgramCall, Reduction, ServerBuilder, native_program, prelude::*};
+use actix::{Actor, Context, Handler};
+use remex::{
+    Attrs, Observed, Op, OpRegistry, Program, ProgramCall, Reduction, ServerBuilder, What, native_program, prelude::*,
+};
 
 use super::{Wrong, ledger::Ledger};
 
@@ -20,12 +23,29 @@ pub(super) const GROUP: &str = "workers";
 /// One run in so many is done twice, where that is wanted.
 const SELDOM: u64 = 20;
 
-/// Gives a server its programs.
+/// Notes links that its task loses.
+struct Links(Ledger);
+
+impl Actor for Links {
+    type Context = Context<Self>;
+}
+
+impl Handler<Observed> for Links {
+    type Result = ();
+
+    fn handle(&mut self, Observed(events): Observed, _: &mut Context<Self>) {
+        let lost = events.iter().filter(|event| matches!(event.what, What::LinkDown(_)));
+        lost.for_each(|event| self.0.link_lost(&event.task));
+    }
+}
+
+/// Gives a worker its programs. Called in the worker.
 pub(super) fn of(ledger: &Ledger, wrong: Wrong, server: ServerBuilder) -> ServerBuilder {
     let mut ops = OpRegistry::empty();
     // The name is free.
     let _ = ops.register(Note(ledger.clone()));
     server
+        .observer(Links(ledger.clone()).start().recipient())
         .ops(ops)
         .program("add", native_program(Add(ledger.clone(), wrong)).outputs(1))
         .program("wait", wait(ledger.clone()))

@@ -4,12 +4,16 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use remex::{
     prelude::*,
-    testing::{Death, SimCluster, Slow},
+    testing::{Death, EventRates, FrameFaults, SimCluster, Slow},
 };
 use tokio::time::Instant;
 
 use super::{builder, context, count, counter, doubled, end, register};
 use crate::support::{add, assert_error};
+
+type InFrames = fn(&mut FrameFaults);
+type InEvents = fn(&mut EventRates);
+type ByHand = fn(&SimCluster);
 
 /// Without faults everything is right.
 #[actix::test]
@@ -28,7 +32,7 @@ async fn a_plan_of_nothing_does_nothing() {
 /// What is wrong with a frame is found below the calls: by numbers, by checksums, by the end of the stream. No answer is wrong.
 #[actix::test]
 async fn frames_are_lost_repeated_damaged_and_cut() {
-    let faults: [(&str, fn(&mut remex::testing::FrameFaults)); 4] = [
+    let faults: [(&str, InFrames); 4] = [
         ("LOST", |frames| frames.lose = 0.05),
         ("REPEATED", |frames| frames.repeat = 0.05),
         ("CORRUPT", |frames| frames.corrupt = 0.05),
@@ -86,7 +90,7 @@ async fn ended_by(cluster: &SimCluster, fault: impl FnOnce(&SimCluster)) -> (Err
 /// I1: promises settle whatever fails, and what comes back is used again.
 #[actix::test]
 async fn links_break_go_silent_and_heal() {
-    let faults: [(&str, fn(&SimCluster)); 3] = [
+    let faults: [(&str, ByHand); 3] = [
         ("between 0 and 1 breaks", |cluster| cluster.break_link(0, 1)),
         ("from 0 to 1 goes silent", |cluster| cluster.silence(0, 1)),
         ("from 1 to 0 goes silent", |cluster| cluster.silence(1, 0)),
@@ -193,7 +197,7 @@ async fn programs_take_as_long_as_is_drawn_and_hang() {
 /// The plan's own events happen, and end.
 #[actix::test]
 async fn the_plan_befalls_links_and_tasks() {
-    let rates: [(&[&str], fn(&mut remex::testing::EventRates)); 6] = [
+    let rates: [(&[&str], InEvents); 6] = [
         (&["breaks", "is healed"], |events| events.breaks = 60.0),
         (&["goes silent", "is healed"], |events| events.half_opens = 60.0),
         (&["slow down", "are as before"], |events| events.slow = 60.0),

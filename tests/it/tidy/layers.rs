@@ -1,7 +1,7 @@
 //! What a layer must not know, and the order in which a `select!` looks at its branches.
 
 use super::{
-    code::{line_of, places},
+    code::{line_of, places, test_code},
     tree::{self, Faults, File},
 };
 
@@ -92,6 +92,21 @@ fn wall_clock(file: &File, faults: &mut Faults) {
     }
 }
 
+fn one_chance(file: &File, faults: &mut Faults) {
+    let is_ours = file.path.starts_with("actors/src/") || file.path.starts_with("src/");
+    if !is_ours || file.path == "actors/src/chance.rs" {
+        return;
+    }
+    for word in ["rand::rng", "rand::random", "thread_rng"] {
+        let tested = test_code(file);
+        for at in places(&file.code, word).filter(|at| tested[*at..].starts_with(' ')) {
+            let what =
+                "draw it from the task's `Chance`: what is drawn elsewhere makes a simulation that cannot be repeated";
+            faults.add(&file.path, line_of(&file.code, at), what);
+        }
+    }
+}
+
 fn biased_select(file: &File, faults: &mut Faults) {
     for at in places(&file.code, "select!") {
         let body = file.code[at + "select!".len()..].trim_start().trim_start_matches(['{', '(', '[']).trim_start();
@@ -144,6 +159,19 @@ fn no_code_reads_the_wall_clock() {
     check("actors/src/server/actor.rs", "// Not SystemTime.\nlet now = Instant::now();", 0);
     check("src/guide/wire.md", "SystemTime", 0);
     tree::check(wall_clock);
+}
+
+#[test]
+fn a_task_has_one_source_of_chance() {
+    let check = |path: &str, text: &str, count: usize| {
+        assert_eq!(tree::faults_of(one_chance, path, text).len(), count, "{path}: {text}");
+    };
+    check("actors/src/server/actor.rs", "let id = rand::rng().random();", 1);
+    check("src/builder.rs", "let id: u64 = rand::random();", 1);
+    check("actors/src/chance.rs", "rand::rng()", 0);
+    check("actors/src/objects/table.rs", "#[cfg(test)]\nmod tests { fn a() { rand::random() } }", 0);
+    check("tests/it/threads.rs", "rand::random()", 0);
+    tree::check(one_chance);
 }
 
 #[test]
