@@ -8,6 +8,7 @@ mod calls;
 mod cli;
 mod collectives;
 mod coordinator;
+mod cut_connections;
 mod data;
 mod expiry;
 mod extend;

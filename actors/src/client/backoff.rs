@@ -16,7 +16,7 @@ pub(super) struct Backoff {
     /// When to give up; `None`: nothing is lost.
     until: Option<Instant>,
     pause: Duration,
-    /// How far both directions were when the connection was lost last.
+    /// What had got through when the connection was lost last.
     progress: (u64, u64),
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Ledger {
     coming: BTreeMap<CallId, u64>,
     /// Those of them that are announced a second time on this connection.
     again: BTreeSet<u64>,
+    /// Payloads in pieces that have come whole, in both directions.
+    whole: u64,
 }
 
 /// The peer's numbers are not what this side counted.
@@ -103,17 +105,20 @@ impl Ledger {
         match &frame.body {
             Body::Heartbeat => return Ok(Accepted::Done),
             Body::Received => {
-                self.in_pieces.remove(&frame.call);
+                self.whole += u64::from(self.in_pieces.remove(&frame.call).is_some());
                 return Ok(Accepted::Done);
             }
             Body::PayloadArrived => {
-                self.coming.remove(&frame.call);
+                self.whole += u64::from(self.coming.remove(&frame.call).is_some());
                 return Ok(whole);
             }
             Body::Completed(_) | Body::Failed { .. } if frame.number == 0 => {
                 // No peer's word: a decoder hands on so what was announced.
                 return match self.coming.remove(&frame.call) {
-                    Some(_) => Ok(whole),
+                    Some(_) => {
+                        self.whole += 1;
+                        Ok(whole)
+                    }
                     None => Err(NumberingError::NotNext { expected: self.accepted + 1, actual: 0 }),
                 };
             }
@@ -170,9 +175,9 @@ impl Ledger {
         })
     }
 
-    /// How far both directions are: grows with all that gets through.
+    /// Numbered frames and payloads in pieces that have got through, in both directions.
     pub(crate) fn progress(&self) -> (u64, u64) {
-        (self.accepted, self.acknowledged)
+        (self.accepted + self.acknowledged, self.whole)
     }
 
     /// Frames that may have to be sent again.

@@ -17,6 +17,8 @@ mod io;
 mod ledger;
 #[cfg(test)]
 mod ledger_test;
+#[cfg(test)]
+mod link_test;
 mod messages;
 
 pub(crate) use chance::{number, part};

@@ -73,3 +73,78 @@ impl Sessions {
 fn key(hello: &Hello, name: u64) -> Key {
     (hello.task.clone(), hello.incarnation, name)
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::Actor;
+    use remex_protocol::handshake::{Limits, MAGIC, VERSION};
+
+    use super::*;
+    use crate::{
+        session::{Session, SessionId, Upstream},
+        testing::Probe,
+    };
+
+    fn hello(session: u64) -> Hello {
+        Hello {
+            magic: MAGIC.to_owned(),
+            version: VERSION,
+            oldest: VERSION,
+            incarnation: Incarnation(1),
+            task: "/job:client/task:0".parse().unwrap(),
+            epoch: 1,
+            session,
+            replaces: 0,
+            window_ms: 5_000,
+            resume: 0,
+            unfinished: Vec::new(),
+            limits: Limits::default(),
+            credentials: Vec::new(),
+        }
+    }
+
+    fn begin(hello: &Hello) -> Known {
+        let (_, control) = Probe::start();
+        let (_, exchange) = Probe::start();
+        let (_, ended) = Probe::start();
+        let (door, upstream) = (Rc::new(Door::default()), Upstream { control, exchange, ended });
+        let lease = Some(Duration::from_secs(30));
+        let session = Session::new(SessionId(1), hello.task.clone(), 1, door.clone(), lease, upstream).start();
+        Known {
+            resume: session.clone().recipient(),
+            attach: session.clone().recipient(),
+            shut: session.recipient(),
+            door,
+        }
+    }
+
+    /// I6: a session is resumed by the run of the task that has begun it and knows its name, and by nobody else.
+    #[actix::test]
+    async fn nobody_else_can_resume_a_session() {
+        let sessions = Sessions::default();
+        sessions.insert(&hello(7), begin(&hello(7)));
+        let (task, incarnation) = ("/job:client/task:1".parse().unwrap(), Incarnation(2));
+        for other in [
+            Hello { epoch: 2, ..hello(8) },
+            Hello { epoch: 2, incarnation, ..hello(7) },
+            Hello { epoch: 2, task, ..hello(7) },
+        ] {
+            assert!(sessions.resume(&other).await.unwrap().is_none());
+        }
+        let own = Hello { epoch: 2, ..hello(7) };
+        assert_eq!(sessions.resume(&own).await.unwrap().unwrap().1, Point::default());
+        assert!(sessions.resume(&own).await.is_err(), "that connection was there already");
+    }
+
+    /// A session that was given up is ended by the one that stands for it.
+    #[actix::test]
+    async fn a_session_that_was_given_up_is_ended() {
+        let sessions = Sessions::default();
+        sessions.insert(&hello(7), begin(&hello(7)));
+        sessions.end_replaced(&hello(8)).await;
+        assert!(sessions.find(&hello(7), 7).is_some());
+        sessions.end_replaced(&Hello { replaces: 7, ..hello(8) }).await;
+        assert!(sessions.resume(&Hello { epoch: 2, ..hello(7) }).await.unwrap().is_none());
+        sessions.check_room().unwrap();
+    }
+}

@@ -1,1 +1,178 @@
-//! Tests of the session.
+//! Tests of the session as an actor: connections come and go, and it stays.
+
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+
+use actix::{Actor, Addr};
+use remex_protocol::{
+    Body, Call, Frame, RemoteError, Reply,
+    calls::{GetDevicesRequest, KeepAliveReply},
+    ids::CallId,
+};
+
+use super::*;
+use crate::{
+    envelope::post,
+    fabric::{Connection, direct},
+    link::Point,
+    testing::Probe,
+};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A session and what it says to its server.
+struct Rig {
+    session: Addr<Session>,
+    door: Rc<Door>,
+    control: Probe<Control>,
+    ended: Probe<Ended>,
+}
+
+impl Rig {
+    fn start(lease: Option<Duration>) -> Self {
+        let ((control, to_control), (ended, to_ended)) = (Probe::start(), Probe::start());
+        let (_, exchange) = Probe::start();
+        let door = Rc::new(Door::default());
+        let server = Upstream { control: to_control, exchange, ended: to_ended };
+        let peer = "/job:client/task:1".parse().unwrap();
+        let session = Session::new(SessionId(1), peer, 1, door.clone(), lease, server).start();
+        Self { session, door, control, ended }
+    }
+
+    /// The client's end of a connection that has come this far.
+    async fn connect(&self, epoch: u64, accepted: u64) -> Connection {
+        let (mut here, there) = direct::pair();
+        self.door.leave(there, epoch, Point { accepted, unfinished: Vec::new() });
+        self.session.send(Attach).await.unwrap();
+        here.reader.open();
+        here
+    }
+
+    async fn resume(&self, epoch: u64) -> crate::Result<Point> {
+        self.session.send(Resume { epoch }).await.unwrap()
+    }
+
+    /// Answers the next call that the server was asked.
+    async fn answer(&self) {
+        let Control { call, answer, .. } = self.control.next().await;
+        let frame = Frame::new(call, Body::Completed(Reply::KeepAlive(KeepAliveReply {})));
+        post(&answer, Controlled { frame, change: Change::None });
+        settle().await;
+    }
+}
+
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+async fn say(connection: &mut Connection, number: u64, ack: u64, body: Body) {
+    let frame = Frame { number, ack, ..Frame::new(CallId::new(number as u32, 0), body) };
+    connection.writer.push(frame).unwrap();
+    let _ = poll_fn(|cx| connection.writer.poll_flush(cx)).await;
+    settle().await;
+}
+
+async fn call(connection: &mut Connection, number: u64, ack: u64) {
+    let body = Body::Call(Call::GetDevices(Box::new(GetDevicesRequest {})));
+    say(connection, number, ack, body).await;
+}
+
+/// The numbers of the replies that have come.
+async fn replies(connection: &mut Connection) -> Vec<u64> {
+    settle().await;
+    let mut frames = Vec::new();
+    poll_fn(|cx| {
+        while let Poll::Ready(Ok(())) = connection.reader.poll_read(cx, &mut frames) {}
+        Poll::Ready(())
+    })
+    .await;
+    frames.retain(|frame| !matches!(frame.body, Body::Heartbeat));
+    frames.iter().map(|frame| frame.number).collect()
+}
+
+/// I6: a call that runs while its connection is gone is answered on the next one; a reply comes until it is acknowledged; no
+/// call is taken twice.
+#[actix::test]
+async fn replies_are_kept_until_they_are_acknowledged() {
+    tokio::time::pause();
+    let rig = Rig::start(Some(LEASE));
+    let mut first = rig.connect(1, 0).await;
+    call(&mut first, 1, 0).await;
+    drop(first);
+    settle().await;
+    rig.answer().await;
+    assert_eq!(rig.resume(2).await.unwrap(), Point { accepted: 1, unfinished: vec![] });
+    let mut second = rig.connect(2, 0).await;
+    assert_eq!(replies(&mut second).await, [1], "it was answered meanwhile");
+    call(&mut second, 2, 0).await;
+    rig.answer().await;
+    assert_eq!(replies(&mut second).await, [2]);
+    rig.resume(3).await.unwrap();
+    let mut third = rig.connect(3, 0).await;
+    assert_eq!(replies(&mut third).await, [1, 2], "neither was acknowledged");
+    call(&mut third, 3, 1).await;
+    rig.resume(4).await.unwrap();
+    let mut fourth = rig.connect(4, 1).await;
+    assert_eq!(replies(&mut fourth).await, [2]);
+    rig.answer().await;
+    assert_eq!(replies(&mut fourth).await, [3]);
+    call(&mut fourth, 3, 3).await;
+    assert!(rig.control.try_next().is_none(), "a repeat is never a call");
+    assert_eq!(rig.resume(5).await.unwrap().accepted, 3, "it ended the connection");
+}
+
+/// I6: a newer connection takes the place of a half-open one, which is not listened to any more; a late one is refused.
+#[actix::test]
+async fn a_newer_connection_replaces_an_older_one() {
+    tokio::time::pause();
+    let rig = Rig::start(Some(LEASE));
+    let mut old = rig.connect(1, 0).await;
+    assert!(rig.resume(1).await.is_err());
+    assert_eq!(rig.resume(3).await.unwrap().accepted, 0);
+    call(&mut old, 1, 0).await;
+    assert!(rig.control.try_next().is_none());
+    let late = rig.resume(2).await.unwrap_err();
+    assert!(late.message().contains("connection 2 of the session comes late"), "{late}");
+    let mut stale = rig.connect(2, 0).await;
+    call(&mut stale, 1, 0).await;
+    assert!(rig.control.try_next().is_none(), "nobody asked for it");
+    let mut new = rig.connect(3, 0).await;
+    call(&mut new, 1, 0).await;
+    rig.answer().await;
+    assert_eq!(replies(&mut new).await, [1]);
+}
+
+/// I6: a session lives without a connection for its lease, and begins it anew with each loss.
+#[actix::test]
+async fn a_session_lives_for_its_lease() {
+    tokio::time::pause();
+    let rig = Rig::start(Some(LEASE));
+    drop(rig.connect(1, 0).await);
+    tokio::time::sleep(LEASE - Duration::from_secs(1)).await;
+    rig.resume(2).await.unwrap();
+    drop(rig.connect(2, 0).await);
+    tokio::time::sleep(LEASE - Duration::from_secs(1)).await;
+    assert!(rig.ended.try_next().is_none());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(rig.ended.try_next().is_some() && !rig.session.connected());
+}
+
+/// A session that cannot be resumed, one whose peer says goodbye, and one whose peer has forgotten what it had, end at once.
+#[actix::test]
+async fn some_sessions_end_at_once() {
+    tokio::time::pause();
+    let rig = Rig::start(None);
+    drop(rig.connect(1, 0).await);
+    settle().await;
+    assert!(rig.ended.try_next().is_some());
+    let rig = Rig::start(Some(LEASE));
+    let mut connection = rig.connect(1, 0).await;
+    let why = RemoteError::new(remex_protocol::ErrorCode::Cancelled, "it stops");
+    say(&mut connection, 0, 0, Body::Goodbye(Box::new(why))).await;
+    assert!(rig.ended.try_next().is_some());
+    let rig = Rig::start(Some(LEASE));
+    drop(rig.connect(1, 0).await);
+    rig.resume(2).await.unwrap();
+    let _never = rig.connect(2, 7).await;
+    settle().await;
+    assert!(rig.ended.try_next().is_some());
+}
