@@ -108,7 +108,6 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
         timers: Default::default(),
         allowed: BTreeSet::new(),
         observers: Observers::default(),
-        chance: Chance::of_system(),
         custom_executor: None,
         custom_object_manager: None,
         custom_rendezvous: None,
