@@ -53,6 +53,26 @@ async fn a_call_after_a_failed_one_fails_with_its_cause() {
     end(cluster, context).await;
 }
 
+/// I4: what was deleted while its call waited to be sent does not stay as a poisoned object when the call is given up.
+#[actix::test]
+async fn what_a_withheld_call_would_have_made_stays_deleted() {
+    let gate = Gate::new();
+    let cluster = builder(2).program("gate", gate.program()).start().await.unwrap();
+    let context = cluster.context().await.unwrap();
+    let (program, add) = (register(&context, 1, "gate").await, register(&context, 1, "add").await);
+    let objects = stats(&cluster, 1).await.1;
+    let before = context.execute(RemoteExecute::new(&program)).await.unwrap();
+    let call = context.execute(RemoteExecute::new(&add).input(&before.outputs[0]).after(&before.chain)).await.unwrap();
+    let unknown = context.delete(&call.outputs).await.unwrap();
+    assert_eq!(unknown.len(), 1, "it is not there yet");
+    context.cancel(&before.chain);
+    assert_eq!(call.chain.done().await.unwrap_err().code(), ErrorCode::Cancelled);
+    drop((before, call));
+    cluster.settle().await;
+    assert_eq!(stats(&cluster, 1).await.1, objects);
+    end(cluster, context).await;
+}
+
 /// I1: a call that waits to be sent ends by its deadline and by a cancel, never runs then, and gives its credits back.
 #[actix::test]
 async fn a_call_that_waits_to_be_sent_can_expire_and_be_cancelled() {

@@ -102,8 +102,10 @@ impl Parked {
             }
             Err(error) => {
                 withhold(receiver, &draft, call, error.clone());
-                draft.made().for_each(|object| _ = object.set_named());
+                let deleted = draft.made().filter(|object| !object.set_named()).map(|object| object.id()).collect();
                 fail_objects(receiver, index, draft.made().map(|object| object.id()).collect(), &error);
+                // Nobody will release these.
+                delete(receiver, index, deleted);
             }
         }
     }
@@ -124,7 +126,7 @@ fn withhold(receiver: &Receiver, draft: &Draft, call: CallId, error: Error) {
     post(&receiver.replies, Replies(vec![Frame::new(call, Body::Failed { kind: draft.kind(), error })]));
 }
 
-/// What was deleted before the call that makes it was sent is deleted behind it.
+/// What was deleted before the call that makes it was sent, or given up, is deleted behind it.
 fn delete(receiver: &Receiver, context: ContextIndex, objects: Vec<ObjectId>) {
     if !objects.is_empty() {
         let request = DeleteObjectsRequest { context, objects, mode: DeleteMode::Release };

@@ -61,6 +61,9 @@ impl<'a> Round<'a> {
     async fn timed<T>(&self, what: &str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let outcome = timed(&self.client.world, self.client.i, LIMIT, what, future).await;
         self.learn(&outcome);
+        if outcome.is_ok() {
+            self.client.world.ledger.answered();
+        }
         outcome
     }
 
