@@ -110,7 +110,10 @@ impl RemoteClient {
             if welcome.resumed {
                 // The peer takes this connection for the session's that cannot go on.
                 (self.state, self.replaces) = (State::Idle, name);
-                return if self.is_wanted() { self.dial(Duration::ZERO, ctx) } else { () };
+                if self.is_wanted() {
+                    self.dial(Duration::ZERO, ctx);
+                }
+                return;
             }
             self.fresh = name;
         }

@@ -28,6 +28,10 @@ use crate::{
     objects::SessionEnded,
 };
 
+/// Most replies that are kept because the caller has not acknowledged them. One that keeps to its credits and acknowledges
+/// with its heartbeats stays far below.
+pub const MAX_KEPT_REPLIES: usize = 65_536;
+
 /// Serves one caller.
 #[derive(Debug)]
 pub struct Session {
@@ -42,10 +46,12 @@ pub struct Session {
     ledger: Rc<RefCell<Ledger>>,
     /// Answers that wait for a connection.
     waiting: Vec<Frame>,
+    /// Most of both that are kept (I8).
+    most_kept: usize,
     /// How long it lives without a connection; `None`: not at all.
     lease: Option<Duration>,
-    /// When it has lived without one for so long.
-    expiry: Option<SpawnHandle>,
+    /// Since when it has none, and the timer for when it has had none for too long.
+    expiry: Option<(Instant, SpawnHandle)>,
     server: Upstream,
     contexts: BTreeMap<ContextIndex, Opened>,
     /// Calls whose payload is on its way, and where it goes.
@@ -85,6 +91,7 @@ impl Session {
             link: None,
             ledger: Rc::new(RefCell::new(Ledger::new(lease.is_some()))),
             waiting: Vec::new(),
+            most_kept: MAX_KEPT_REPLIES,
             lease,
             expiry: None,
             server,
@@ -94,15 +101,27 @@ impl Session {
         }
     }
 
+    /// Another bound for what is kept.
+    #[cfg(test)]
+    pub(super) fn with_most_kept(self, most_kept: usize) -> Self {
+        Self { most_kept, ..self }
+    }
+
     /// There is no connection: whoever comes back within the lease finds everything.
     fn wait_for_connection(&mut self, ctx: &mut Context<Self>) {
         self.link = None;
         let Some(lease) = self.lease else { return self.end(ctx) };
         if self.expiry.is_none() {
-            self.expiry = Some(ctx.run_later(lease, |act, ctx| {
+            let since = Instant::now();
+            let handle = ctx.run_later(lease, move |act, ctx| {
+                // A timer of an earlier time means nothing.
+                if act.expiry.is_none_or(|(at, _)| at != since) {
+                    return;
+                }
                 tracing::info!(session = %act.id, peer = %act.peer, "session over: its task did not come back");
                 act.end(ctx);
-            }));
+            });
+            self.expiry = Some((since, handle));
         }
     }
 
@@ -288,7 +307,7 @@ impl Handler<Attach> for Session {
             tracing::warn!(session = %self.id, peer = %self.peer, %error, "a session cannot go on");
             return self.end(ctx);
         }
-        if let Some(expiry) = self.expiry.take() {
+        if let Some((_, expiry)) = self.expiry.take() {
             ctx.cancel_future(expiry);
         }
         self.is_local &= connection.is_local;
@@ -308,6 +327,11 @@ impl Handler<Arrived> for Session {
             return;
         };
         link.accept(&mut frames);
+        let kept = self.ledger.borrow().held() + self.waiting.len();
+        if kept > self.most_kept {
+            tracing::warn!(session = %self.id, peer = %self.peer, kept, "the peer acknowledges no replies");
+            return self.end(ctx);
+        }
         match &mut self.held {
             Some(held) => held.extend(frames),
             None => self.take(frames.into(), ctx),

@@ -21,7 +21,7 @@ mod routing;
 #[cfg(test)]
 mod session_test;
 
-pub use actor::{Session, Upstream};
+pub use actor::{MAX_KEPT_REPLIES, Session, Upstream};
 pub use door::Door;
 pub use messages::{
     Answers, Attach, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, Resume, SessionId, Shut,

@@ -29,12 +29,17 @@ struct Rig {
 
 impl Rig {
     fn start(lease: Option<Duration>) -> Self {
+        Self::keeping(lease, MAX_KEPT_REPLIES)
+    }
+
+    fn keeping(lease: Option<Duration>, most: usize) -> Self {
         let ((control, to_control), (ended, to_ended)) = (Probe::start(), Probe::start());
         let (_, exchange) = Probe::start();
         let door = Rc::new(Door::default());
         let server = Upstream { control: to_control, exchange, ended: to_ended };
         let peer = "/job:client/task:1".parse().unwrap();
-        let session = Session::new(SessionId(1), peer, 1, door.clone(), lease, server).start();
+        let session = Session::new(SessionId(1), peer, 1, door.clone(), lease, server);
+        let session = session.with_most_kept(most).start();
         Self { session, door, control, ended }
     }
 
@@ -175,4 +180,26 @@ async fn some_sessions_end_at_once() {
     let _never = rig.connect(2, 7).await;
     settle().await;
     assert!(rig.ended.try_next().is_some());
+}
+
+/// I8: a peer that acknowledges nothing costs so many replies and no more.
+#[actix::test]
+async fn a_peer_that_acknowledges_nothing_is_given_up() {
+    tokio::time::pause();
+    let rig = Rig::keeping(Some(LEASE), 10);
+    let mut connection = rig.connect(1, 0).await;
+    for n in 1..=11 {
+        assert!(rig.ended.try_next().is_none());
+        call(&mut connection, n, 0).await;
+        rig.answer().await;
+    }
+    call(&mut connection, 12, 0).await;
+    assert!(rig.ended.try_next().is_some() && rig.control.try_next().is_none());
+    let rig = Rig::keeping(Some(LEASE), 10);
+    let mut connection = rig.connect(1, 0).await;
+    for n in 1..=50 {
+        call(&mut connection, n, n - 1).await;
+        rig.answer().await;
+    }
+    assert!(rig.ended.try_next().is_none());
 }
