@@ -14,6 +14,7 @@ mod extend;
 mod fabrics;
 mod faults;
 mod forms;
+mod hostile;
 mod multi_client;
 mod ops;
 mod order;
