@@ -127,12 +127,15 @@ pub(super) struct World {
 }
 
 pub(super) const WORKER: &str = "/job:test/task:1";
-pub(super) const DEVICE: &str = "/job:test/task:1/device:CPU:0";
 
 impl World {
-    /// With programs beside `add`, on a paused clock.
+    /// With programs beside `add`; pauses the clock.
     pub(super) async fn new(programs: &[(&str, remex::Executable)]) -> Self {
         tokio::time::pause();
+        Self::on_paused_clock(programs).await
+    }
+
+    pub(super) async fn on_paused_clock(programs: &[(&str, remex::Executable)]) -> Self {
         count_panics();
         let pipes = Pipes::default();
         let fabric = || Arc::new(pipes.clone());
@@ -296,6 +299,21 @@ impl Stranger {
             Body::Completed(reply) => Ok(R::reply(reply).unwrap()),
             Body::Failed { error, .. } => Err(error.code),
             other => panic!("{other:?} is no answer"),
+        }
+    }
+
+    /// Kind and flags of the next frame that is no heartbeat, which the decoder need not understand; all that came before
+    /// it must have been read.
+    pub(super) async fn next_kind(&mut self) -> (u8, u8) {
+        loop {
+            let mut head = [0; 48];
+            within(1, self.stream.read_exact(&mut head)).await.unwrap();
+            let mut header = vec![0; u32::from_le_bytes(head[4..8].try_into().unwrap()) as usize];
+            self.stream.read_exact(&mut header).await.unwrap();
+            if head[0] != 4 {
+                self.accepted += 1;
+                return (head[0], head[1]);
+            }
         }
     }
 

@@ -26,6 +26,7 @@ pub struct Target {
 
 /// All of them.
 pub fn all() -> Vec<Target> {
+    #[cfg_attr(not(feature = "worker"), expect(unused_mut, reason = "without the worker's targets nothing is added"))]
     let mut all = vec![
         Target { name: "frames", run: frames::run, rounds: 100_000 },
         Target { name: "handshake", run: headers::handshake, rounds: 100_000 },

@@ -20,7 +20,7 @@ pub(super) fn frame(kind: u8, flags: u8, header: &[u8]) -> Vec<u8> {
 /// Puts the checksums of a stream of frames right, as far as its lengths lead: else no change of a frame would come
 /// further than its checksum.
 pub(super) fn mend(stream: &mut [u8]) {
-    let mut at = 0;
+    let mut at = 0usize;
     // A payload may be said to be longer than memory is.
     while let Some(head) = at.checked_add(HEAD_LEN).and_then(|end| stream.get(at..end)) {
         let flags = head[1];
