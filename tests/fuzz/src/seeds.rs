@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod models;
 mod nasty;
 
 use remex_protocol::{
@@ -34,7 +35,10 @@ pub fn of(target: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
         "npy" => seeds.extend(npys()?),
         "tensors" => seeds.extend(tensors()),
         "config" => seeds.push(("plain".to_owned(), CLUSTER.as_bytes().to_vec())),
-        "onnx" => seeds.extend(files(&top().join("examples/digits"), |name| name.ends_with("stage2.onnx"))?),
+        "onnx" => {
+            seeds.extend(files(&top().join("examples/digits"), |name| name.ends_with("stage2.onnx"))?);
+            seeds.extend(models::models());
+        }
         _ => {}
     }
     Ok(seeds)

@@ -28,13 +28,13 @@ pub struct Target {
 pub fn all() -> Vec<Target> {
     #[cfg_attr(not(feature = "worker"), expect(unused_mut, reason = "without the worker's targets nothing is added"))]
     let mut all = vec![
-        Target { name: "frames", run: frames::run, rounds: 100_000 },
-        Target { name: "handshake", run: headers::handshake, rounds: 100_000 },
-        Target { name: "calls", run: headers::calls, rounds: 100_000 },
-        Target { name: "replies", run: headers::replies, rounds: 100_000 },
+        Target { name: "frames", run: frames::run, rounds: 20_000 },
+        Target { name: "handshake", run: headers::handshake, rounds: 60_000 },
+        Target { name: "calls", run: headers::calls, rounds: 60_000 },
+        Target { name: "replies", run: headers::replies, rounds: 60_000 },
         Target { name: "chunks", run: chunks::run, rounds: 100_000 },
         Target { name: "names", run: names::run, rounds: 100_000 },
-        Target { name: "npy", run: npy::run, rounds: 100_000 },
+        Target { name: "npy", run: npy::run, rounds: 30_000 },
         Target { name: "tensors", run: tensors::run, rounds: 100_000 },
     ];
     #[cfg(feature = "worker")]
