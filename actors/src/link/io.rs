@@ -27,6 +27,8 @@ use crate::{
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A link on which nothing was heard for so long is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(3);
+/// What is still to be written when a link is closed has so long; a peer that reads nothing would keep it for ever.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection in use. Dropping it ends the connection without another word.
 pub(crate) struct Link {
@@ -44,6 +46,7 @@ struct Shared {
     /// Whether anything was pushed since the last heartbeat was due.
     spoke: Cell<bool>,
     closing: Cell<bool>,
+    closed: Notify,
     arrived: Recipient<Arrived>,
     lost: Recipient<LinkLost>,
     lost_already: Cell<bool>,
@@ -65,6 +68,7 @@ impl Link {
             heard: Cell::new(Instant::now()),
             spoke: Cell::new(true),
             closing: Cell::new(false),
+            closed: Notify::new(),
             arrived,
             lost,
             lost_already: Cell::new(false),
@@ -83,9 +87,10 @@ impl Link {
         self.shared.push(frame)
     }
 
-    /// Ends the connection when all that was pushed is written.
+    /// Ends the connection when all that was pushed is written, or soon.
     pub(crate) fn close(&self) {
         self.shared.closing.set(true);
+        self.shared.closed.notify_one();
         self.shared.pushed.notify_one();
     }
 }
@@ -153,11 +158,23 @@ async fn read(mut reader: Box<dyn FrameReader>, shared: Rc<Shared>) {
 }
 
 async fn write(shared: Rc<Shared>) {
+    let overdue = async {
+        shared.closed.notified().await;
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        () = write_all(&shared) => {}
+        () = overdue => tracing::debug!("a link was closed that its peer did not read to the end"),
+    }
+}
+
+async fn write_all(shared: &Shared) {
     loop {
         shared.pushed.notified().await;
         // What is ready to run may have more to say; it goes into the same write.
         tokio::task::yield_now().await;
-        if let Err(error) = flush(&shared).await {
+        if let Err(error) = flush(shared).await {
             return shared.lose(&error);
         }
         if shared.closing.get() {

@@ -6,7 +6,10 @@ use remex::protocol::{
     Body, Frame,
     calls::{GetDevicesRequest, *},
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout},
+};
 
 use super::peer::{Stranger, World, settle};
 use crate::raw::{HERE, create_context, fetch_object, object};
@@ -34,6 +37,23 @@ async fn who_never_reads_delays_nobody() {
             world.goes_on().await;
             assert!(begin.elapsed() < Duration::from_millis(100), "{:?}", begin.elapsed());
             drop(guest);
+        })
+        .await;
+}
+
+/// I8: who neither reads nor speaks loses its session, and five seconds later its connection: what waited to be written is
+/// not kept for as long as it likes.
+#[actix::test]
+async fn what_is_never_read_is_not_kept() {
+    let world = World::new(&[]).await;
+    world
+        .bears(async |world: &World| {
+            let mut guest = world.guest().await;
+            call_and_do_not_read(&mut guest, 20_000).await;
+            settle(4).await;
+            assert!(guest.stream.write_all(&[4]).await.is_ok(), "the session is over, its answers are still written");
+            settle(6).await;
+            assert!(guest.stream.write_all(&[4]).await.is_err(), "the connection is gone");
         })
         .await;
 }
