@@ -11,10 +11,7 @@ use remex::{
         ids::CallId,
     },
 };
-use tokio::{
-    io::AsyncWriteExt,
-    time::{Instant, sleep},
-};
+use tokio::{io::AsyncWriteExt, time::Instant};
 
 use super::peer::{Stranger, World, hello, settle, within};
 
@@ -103,7 +100,7 @@ async fn who_dawdles_is_thrown_out_after_five_seconds() {
         let _ = writer.write_all(&hello[..first]).await;
         let slowly = actix::spawn(async move {
             for byte in hello.into_iter().skip(first) {
-                sleep(Duration::from_secs(1)).await;
+                settle(1).await;
                 let _ = writer.write_all(&[byte]).await;
             }
         });
