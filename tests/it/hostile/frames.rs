@@ -21,7 +21,7 @@ fn devices() -> Frame {
 
 /// A head that says so, and its header; the checksum is right.
 pub(super) fn framed(kind: u8, flags: u8, payload: u64, number: u64, header: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; 48];
+    let mut bytes = [0; 48];
     (bytes[0], bytes[1]) = (kind, flags);
     bytes[4..8].copy_from_slice(&(header.len() as u32).to_le_bytes());
     bytes[8..16].copy_from_slice(&payload.to_le_bytes());

@@ -71,8 +71,9 @@ pub(super) fn models() -> Vec<(String, Vec<u8>)> {
     for _ in 0..1_000 {
         deep = graph(&[node("Loop", &["", ""], "y", &[subgraph("body", &deep)])], &[], &[], &[]);
     }
-    let plain =
-        |node: Vec<u8>, constants: &[Vec<u8>], dims: &[u64]| graph(&[node], constants, &[x.clone()], &[y(dims)]);
+    let plain = |node: Vec<u8>, constants: &[Vec<u8>], dims: &[u64]| {
+        graph(&[node], constants, std::slice::from_ref(&x), &[y(dims)])
+    };
     [
         ("transpose", plain(transpose, &[], &[3, 2])),
         ("reshape", plain(reshape, &[longs("s", &[3, -1])], &[3, 2])),
