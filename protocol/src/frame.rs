@@ -39,6 +39,9 @@ pub const MAX_PAYLOAD: u64 = 16 << 30;
 pub const PIECE_LEN: usize = 256 << 10;
 /// Most payloads that arrive in pieces at one time on one link.
 pub const MAX_TRANSFERS: usize = 4096;
+/// Most bytes of the payloads that arrive in pieces at one time on one link, together. They take no memory before they
+/// come, but room in the address space, of which a process has 2⁴⁷ bytes: without this two links could take all of it.
+pub const MAX_ANNOUNCED: u64 = 16 * MAX_PAYLOAD;
 /// Most inputs, and most outputs, of a call.
 pub const MAX_ARGS: usize = 1024;
 /// Most attributes of an op.
@@ -246,7 +249,7 @@ pub enum FrameError {
     /// A length is over its limit.
     #[error("{what} of {actual} bytes is over the limit of {limit}")]
     TooLarge {
-        /// `a header` or `a payload`.
+        /// `a header`, `a payload` or `all payloads on their way`.
         what: &'static str,
         /// What the head says.
         actual: u64,

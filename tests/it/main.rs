@@ -15,6 +15,7 @@ mod extend;
 mod fabrics;
 mod faults;
 mod forms;
+mod hostile;
 mod multi_client;
 mod ops;
 mod order;

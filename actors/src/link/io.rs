@@ -35,6 +35,8 @@ pub const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 pub const LOST_AFTER: Duration = Duration::from_secs(3);
 /// How often a side looks whether it has spoken, and has heard the other.
 const LOOK: Duration = Duration::from_millis(500);
+/// What is still to be written when a link is closed has so long; a peer that reads nothing would keep it for ever.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection in use. Dropping it ends the connection without another word.
 pub(crate) struct Link {
@@ -64,6 +66,7 @@ struct Shared {
     spoke: Cell<bool>,
     closing: Cell<bool>,
     ends: Ends,
+    closed: Notify,
     lost_already: Cell<bool>,
 }
 
@@ -79,6 +82,7 @@ impl Link {
             spoke: Cell::new(true),
             closing: Cell::new(false),
             ends,
+            closed: Notify::new(),
             lost_already: Cell::new(false),
         });
         shared.repeat();
@@ -129,9 +133,10 @@ impl Link {
         }
     }
 
-    /// Ends the connection when all that was pushed is written.
+    /// Ends the connection when all that was pushed is written, or soon.
     pub(crate) fn close(&self) {
         self.shared.closing.set(true);
+        self.shared.closed.notify_one();
         self.shared.pushed.notify_one();
     }
 }
@@ -211,11 +216,23 @@ async fn read(mut reader: Box<dyn FrameReader>, shared: Rc<Shared>) {
 }
 
 async fn write(shared: Rc<Shared>) {
+    let overdue = async {
+        shared.closed.notified().await;
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        () = write_all(&shared) => {}
+        () = overdue => tracing::debug!("a link was closed that its peer did not read to the end"),
+    }
+}
+
+async fn write_all(shared: &Shared) {
     loop {
         shared.pushed.notified().await;
         // What is ready to run may have more to say; it goes into the same write.
         tokio::task::yield_now().await;
-        if let Err(error) = flush(&shared).await {
+        if let Err(error) = flush(shared).await {
             return shared.lose(&error);
         }
         if shared.closing.get() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    frame::{Body, Frame, FrameError, Head, MAX_TRANSFERS, Payload},
+    frame::{Body, Frame, FrameError, Head, MAX_ANNOUNCED, MAX_TRANSFERS, Payload},
     ids::CallId,
     tensor::{AlignedBuf, BufferPool},
 };
@@ -12,7 +12,11 @@ use super::allocate;
 
 /// The payloads that were announced and are not whole, by call.
 #[derive(Debug, Default)]
-pub(super) struct Transfers(BTreeMap<CallId, Transfer>);
+pub(super) struct Transfers {
+    of: BTreeMap<CallId, Transfer>,
+    /// Bytes of all of them, those that are here and those that are not.
+    bytes: u64,
+}
 
 #[derive(Debug)]
 struct Transfer {
@@ -26,7 +30,7 @@ struct Transfer {
 impl Transfers {
     /// Whether a payload is on its way.
     pub(super) fn any(&self) -> bool {
-        !self.0.is_empty()
+        !self.of.is_empty()
     }
 
     /// Makes room for the payload that `frame` announces. A call is given back to be handed on at once, so that its
@@ -37,13 +41,18 @@ impl Transfers {
         mut frame: Frame,
         buffers: &BufferPool,
     ) -> Result<Frame, FrameError> {
-        if self.0.len() >= MAX_TRANSFERS {
+        if self.of.len() >= MAX_TRANSFERS {
             let why = format!("more than {MAX_TRANSFERS} payloads in pieces at one time");
             return Err(FrameError::Malformed(why));
         }
-        if self.0.contains_key(&head.call) {
+        if self.of.contains_key(&head.call) {
             let why = format!("call {} has a payload on its way already", head.call);
             return Err(FrameError::Malformed(why));
+        }
+        let together = self.bytes.saturating_add(head.payload_len);
+        if together > MAX_ANNOUNCED {
+            let what = "all payloads on their way";
+            return Err(FrameError::TooLarge { what, actual: together, limit: MAX_ANNOUNCED });
         }
         let buf = allocate(head.payload_len, buffers)?;
         let is_call = matches!(frame.body, Body::Call(_) | Body::Undecodable { .. });
@@ -56,14 +65,15 @@ impl Transfers {
             (Some(Box::new(frame)), mark)
         };
         let transfer = Transfer { buf, len: head.payload_len, filled: 0, reply };
-        self.0.insert(head.call, transfer);
+        self.of.insert(head.call, transfer);
+        self.bytes = together;
         Ok(handed_on)
     }
 
     /// Whether a piece is the next one of a payload that was announced.
     pub(super) fn check_piece(&self, head: &Head) -> Result<(), FrameError> {
         let wrong = |why| FrameError::Piece { offset: head.number, len: head.payload_len, why };
-        let transfer = self.0.get(&head.call).ok_or_else(|| wrong("no payload was announced for its call"))?;
+        let transfer = self.of.get(&head.call).ok_or_else(|| wrong("no payload was announced for its call"))?;
         if head.number != transfer.filled {
             return Err(wrong("it is not the next one"));
         }
@@ -87,13 +97,14 @@ impl Transfers {
         if transfer.filled < transfer.len {
             return None;
         }
-        let Transfer { buf, reply, .. } = self.0.remove(&head.call)?;
+        let Transfer { buf, reply, len, .. } = self.of.remove(&head.call)?;
+        self.bytes -= len;
         let mut frame = reply.map_or_else(|| Frame::new(head.call, Body::PayloadArrived), |frame| *frame);
         frame.payload = Payload::Whole(buf.freeze());
         Some(frame)
     }
 
     fn get(&mut self, head: &Head) -> &mut Transfer {
-        self.0.get_mut(&head.call).expect("a piece is only begun, and never left, within its transfer")
+        self.of.get_mut(&head.call).expect("a piece is only begun, and never left, within its transfer")
     }
 }
