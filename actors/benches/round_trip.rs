@@ -104,6 +104,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
         compilers: Compilers::new([native]),
         ops: Default::default(),
         credits: Credits::default(),
+        limits: Default::default(),
         allowed: BTreeSet::new(),
         observers: Observers::default(),
         custom_executor: None,

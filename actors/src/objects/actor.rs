@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{
     Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
+    memory::{Account, Held, MemoryBudget, MemoryFreed},
     store::{Effect, Store},
-    table::Value,
 };
 use crate::{
     Result,
@@ -17,6 +17,7 @@ use crate::{
     context::ContextShared,
     envelope::post,
     executor::{Abort, Run},
+    limits::ObjectLimits,
     programs::Published,
     session::{Answers, SessionId},
 };
@@ -46,20 +47,24 @@ pub struct Neighbours {
     pub wanted: Recipient<Wanted>,
     /// The context of the objects, for programs that call other tasks.
     pub context: Option<Arc<ContextShared>>,
+    /// The memory that the task's objects may take.
+    pub memory: MemoryBudget,
+    /// How many objects and calls there may be.
+    pub limits: ObjectLimits,
 }
 
 impl ObjectManager {
     /// An empty manager on `task`. `tag` names its runs among those of the task, `seed` is for its hash table.
     pub fn new(task: impl Into<String>, tag: u64, seed: u64, neighbours: Neighbours) -> Self {
-        let Neighbours { run, abort, wanted, context } = neighbours;
-        let (state, sessions) = (Store::new(task, seed), BTreeMap::new());
+        let Neighbours { run, abort, wanted, context, memory, limits } = neighbours;
+        let (state, sessions) = (Store::new(task, seed, Account::new(memory, tag), limits), BTreeMap::new());
         Self { state, tag, sessions, run, abort, wanted, context, alarm: Alarm::default() }
     }
 
     /// Stores a chain that is ready from the beginning.
     #[must_use]
     pub fn with_ready_chain(mut self, id: ObjectId) -> Self {
-        self.state.store(id, Value::Chain);
+        self.state.store(id, Held::chain());
         self
     }
 
@@ -105,6 +110,23 @@ impl ObjectManager {
 
 impl Actor for ObjectManager {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.state.account.attach(ctx.address().recipient());
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.state.account.detach();
+    }
+}
+
+impl Handler<MemoryFreed> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, _: MemoryFreed, ctx: &mut Context<Self>) {
+        self.state.freed();
+        self.carry_out(ctx);
+    }
 }
 
 impl Handler<Resolve> for ObjectManager {

@@ -221,8 +221,12 @@ pub struct Want {
 pub struct Stats {
     /// Objects and tombstones in the table.
     pub objects: usize,
+    /// Those of them that are tombstones: given up before they were ready.
+    pub tombstones: usize,
     /// Calls that wait or run.
     pub jobs: usize,
+    /// Calls and objects that were refused because of a limit.
+    pub refused: u64,
 }
 
 /// Asks for the numbers.

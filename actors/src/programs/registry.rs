@@ -9,12 +9,7 @@ use remex_protocol::{
 };
 
 use super::{Executable, Source};
-use crate::{Error, Result, objects::Binding, session::SessionId};
-
-/// Most programs of a context on a task.
-pub(crate) const MAX_PROGRAMS: usize = 1024;
-/// Most bytes of all programs of a context on a task, together.
-pub(crate) const MAX_PROGRAM_BYTES: usize = 1 << 30;
+use crate::{Error, Result, limits::ProgramLimits, objects::Binding, session::SessionId};
 
 /// A registration, as it was asked for.
 #[derive(Clone, Debug)]
@@ -92,6 +87,8 @@ pub(crate) struct Registry {
     slots: BTreeMap<(SessionId, ProgramIndex), Slot>,
     bytes: usize,
     compilations: u64,
+    limits: ProgramLimits,
+    refused: u64,
 }
 
 /// What a registration comes to.
@@ -106,10 +103,23 @@ pub(crate) struct Registered {
 }
 
 impl Registry {
+    /// The same with other limits.
+    pub(crate) fn with(self, limits: ProgramLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Programs, their bytes, and registrations that were refused because of a limit.
+    pub(crate) fn counts(&self) -> (usize, usize, u64) {
+        (self.entries.len(), self.bytes, self.refused)
+    }
+
     /// A registration has come whose program's bytes are on their way: calls may refer to it already. An index that
     /// stands for something is left alone; the registration is refused when it is whole.
     pub(crate) fn announce(&mut self, session: SessionId, index: ProgramIndex, name: &str) {
         let compilation = self.compilations + 1;
+        if self.slots.len() >= self.limits.indexes {
+            return;
+        }
         if let std::collections::btree_map::Entry::Vacant(slot) = self.slots.entry((session, index)) {
             slot.insert(Slot::Arriving(compilation, name.into()));
             self.compilations = compilation;
@@ -120,6 +130,15 @@ impl Registry {
     pub(crate) fn register(&mut self, registration: Registration) -> Registered {
         let slot = (registration.session, registration.index);
         let arriving = match self.slots.get(&slot) {
+            None if self.slots.len() >= self.limits.indexes => {
+                self.refused += 1;
+                let message = format!(
+                    "{} numbers stand for programs or for failed registrations, which is the limit: unregister some",
+                    self.slots.len()
+                );
+                let answer = Some(Err(Error::new(ErrorCode::ResourceExhausted, message)));
+                return Registered { answer, ..Registered::default() };
+            }
             None => None,
             Some(Slot::Arriving(compilation, _)) => Some(*compilation),
             Some(Slot::Named(_) | Slot::Failed(_)) => {
@@ -193,10 +212,11 @@ impl Registry {
             };
             return Ok((entry.name.clone(), reply, None));
         }
-        let size = new.source.bytes.len();
-        if self.entries.len() >= MAX_PROGRAMS || self.bytes.saturating_add(size) > MAX_PROGRAM_BYTES {
-            let message =
-                format!("a context has at most {MAX_PROGRAMS} programs of {MAX_PROGRAM_BYTES} bytes together");
+        let size = size(&new.source);
+        let ProgramLimits { programs, bytes, .. } = self.limits;
+        if self.entries.len() >= programs || self.bytes.saturating_add(size) > bytes {
+            self.refused += 1;
+            let message = format!("a context has at most {programs} programs of {bytes} bytes together here");
             return Err(Error::new(ErrorCode::ResourceExhausted, message));
         }
         self.bytes += size;
@@ -330,9 +350,15 @@ impl Registry {
 
     fn remove(&mut self, name: &Arc<str>) {
         if let Some(entry) = self.entries.remove(name) {
-            self.bytes -= entry.source.bytes.len();
+            self.bytes -= size(&entry.source);
         }
     }
+}
+
+/// The bytes that a program takes.
+fn size(source: &Source) -> usize {
+    let golden = source.golden.iter().flat_map(|golden| golden.inputs.iter().chain(&golden.outputs));
+    source.bytes.len() + golden.map(|tensor| tensor.bytes().len()).sum::<usize>()
 }
 
 impl Entry {

@@ -61,17 +61,20 @@ impl Server {
         let owners: Vec<_> = (0..shared.devices.len()).filter_map(|i| shared.owner(DeviceIndex(i as u16))).collect();
         let ready_chain = ObjectId { prefix: chain, local: 1, device: shared.first_device(own)? };
         let used = Rc::new(Cell::new(Instant::now()));
-        let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len(), self.ops.clone());
+        let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len(), self.ops.clone())
+            .with_programs(self.limits.programs);
         let executor = self.executor.clone();
         let (directory, compilers, made) = (self.directory.clone(), self.compilers.clone(), shared.clone());
         let (factory, counter) = (self.object_manager.clone(), used.clone());
-        let buffers = self.who.buffers.clone();
+        let (buffers, memory, limits) = (self.who.buffers.clone(), &self.memory, self.limits);
         let rendezvous = (self.rendezvous)(shared.id, &self.who.task);
         let tasks: Vec<_> = shared.tasks().map(|task| task.name.clone()).collect();
         let mut objects = None;
         let addr = DistributedContext::create(|ctx| {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
-            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context: Some(made.clone()) });
+            let context = Some(made.clone());
+            let (memory, limits) = (memory.clone(), limits.objects);
+            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context, memory, limits });
             objects = Some(manager.clone());
             let send = ctx.address().recipient();
             let limits = CollectiveLimits::default();
@@ -124,9 +127,9 @@ pub(super) fn default_object_manager(task: String) -> ObjectManagerFactory {
 }
 
 /// The rendezvous that is taken unless the application gives another.
-pub(super) fn default_rendezvous() -> RendezvousFactory {
-    Rc::new(|_, task| {
-        let addr = Rendezvous::new(&task.to_string(), RendezvousLimits::default()).start();
+pub(super) fn default_rendezvous(limits: RendezvousLimits) -> RendezvousFactory {
+    Rc::new(move |_, task| {
+        let addr = Rendezvous::new(&task.to_string(), limits).start();
         Rendezvous::recipients(&addr)
     })
 }

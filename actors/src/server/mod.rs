@@ -22,7 +22,6 @@ mod multi;
 mod start;
 
 pub use actor::Server;
-pub use contexts::MAX_CONTEXTS;
 pub use directory::Directory;
 pub(crate) use directory::{Trust, own_address};
 pub use live::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory};

@@ -26,7 +26,9 @@ use crate::{
     envelope::post,
     executor::{Executor, ExecutorConfig},
     fabric::{Connection, Fabric, Listener, direct},
+    limits::TaskLimits,
     link::{self, Identity},
+    objects::MemoryBudget,
     observe::Observers,
     ops::OpRegistry,
     programs::Compilers,
@@ -51,6 +53,8 @@ pub struct ServerConfig {
     pub ops: Arc<OpRegistry>,
     /// How much a caller may have in flight to it, and it to others.
     pub credits: Credits,
+    /// What it refuses to go beyond.
+    pub limits: TaskLimits,
     /// Addresses that a peer may make it dial.
     pub allowed: BTreeSet<Address>,
     /// Who watches.
@@ -76,9 +80,10 @@ pub struct Started {
 
 /// Starts a server on the calling arbiter.
 pub async fn start(config: ServerConfig) -> Result<Started> {
-    let ServerConfig { who, devices, executor, listen, fabrics, compilers, credits, allowed, .. } = config;
+    let ServerConfig { who, devices, executor, listen, fabrics, compilers, credits, limits, allowed, .. } = config;
+    let memory = MemoryBudget::new(limits.memory);
     let executor = config.custom_executor.unwrap_or_else(|| {
-        let executor = Executor::new(&executor).start();
+        let executor = Executor::new(&executor, memory.clone()).start();
         let (run, abort) = (executor.clone().recipient(), executor.clone().recipient());
         ExecutorRecipients { run, abort, compile: executor.recipient() }
     });
@@ -114,8 +119,10 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         ops: config.ops,
         executor,
         object_manager,
-        rendezvous: config.custom_rendezvous.unwrap_or_else(default_rendezvous),
-        contexts: Contexts::default(),
+        rendezvous: config.custom_rendezvous.unwrap_or_else(|| default_rendezvous(limits.rendezvous)),
+        memory,
+        limits,
+        contexts: Contexts::new(limits.contexts),
         sessions: BTreeMap::new(),
         gathering: Gathering::default(),
         draining: false,
