@@ -49,6 +49,14 @@ pub enum What {
     LinkUp,
     /// The link is gone, or could not be made.
     LinkDown(Error),
+    /// An actor of the runtime died, on this task: a bug. What it was to do has failed with `Internal`, and so has the
+    /// context that it belonged to. Told within a second.
+    ActorDied {
+        /// Which: `ObjectManager`.
+        actor: &'static str,
+        /// What it belonged to, for people: a context, a session or an address.
+        of: Arc<str>,
+    },
 }
 
 /// The observers of a server.
@@ -61,8 +69,13 @@ impl Observers {
         Self(observers.into_iter().collect())
     }
 
+    /// How many watch.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nobody watches: then nothing need be made to be told.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

@@ -20,5 +20,5 @@ mod tickets;
 pub use actor::{RemoteClient, Route};
 pub use edge::{Admission, Edge};
 pub use messages::{Connect, Hangup, LinkEvent, LinkUp, Outgoing, Subscribe};
-pub(crate) use receiver::Indexes;
 pub use receiver::Receiver;
+pub(crate) use receiver::{Indexes, died};

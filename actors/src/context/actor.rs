@@ -9,7 +9,8 @@ use remex_protocol::{Call, ErrorCode, RemoteError, Reply, cluster::Address, ids:
 use tokio::time::Instant;
 
 use super::{
-    CloseContext, ContextShared, DataRecipients, Drain, Refuse, RemoteExecute, RemoteExecuteOp, fetching, outgoing,
+    CloseContext, ContextShared, DataRecipients, Drain, Inspect, Refuse, RemoteExecute, RemoteExecuteOp, fetching,
+    outgoing,
     parked::Parked,
     reach::{Joins, Reach},
     serving::{Served, Serving},
@@ -302,6 +303,14 @@ impl Handler<Refuse> for DistributedContext {
 
     fn handle(&mut self, Refuse(error): Refuse, _: &mut Context<Self>) {
         self.refusing = Some(error);
+    }
+}
+
+impl Handler<Inspect> for DistributedContext {
+    type Result = Result<(usize, usize, u64)>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.serving.registry.counts())
     }
 }
 

@@ -1,14 +1,22 @@
 //! The object manager as an actor.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient};
-use remex_protocol::{Frame, ids::ObjectId};
+use remex_protocol::{
+    ErrorCode, Frame, RemoteError,
+    ids::{CallId, ObjectId},
+};
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Step, Wanted,
     memory::{Account, Held, MemoryBudget, MemoryFreed},
+    messages::answer_died,
     store::{Effect, Store},
 };
 use crate::{
@@ -132,12 +140,50 @@ impl Handler<MemoryFreed> for ObjectManager {
 impl Handler<Resolve> for ObjectManager {
     type Result = ();
 
-    fn handle(&mut self, Resolve { session, answers, steps }: Resolve, ctx: &mut Context<Self>) {
-        self.sessions.entry(session).or_insert(answers);
-        for step in steps {
+    fn handle(&mut self, mut resolve: Resolve, ctx: &mut Context<Self>) {
+        let (session, answers) = (resolve.session, resolve.answers.clone());
+        self.sessions.entry(session).or_insert_with(|| answers.clone());
+        let mut rest = Rest { steps: std::mem::take(&mut resolve.steps).into_iter(), current: None, answers };
+        while let Some(step) = rest.steps.next() {
+            rest.current = step.named();
             self.state.step(session, step);
+            rest.current = None;
         }
         self.carry_out(ctx);
+    }
+}
+
+/// The steps of a batch that have not been carried out. A panic answers them, as nobody else would.
+struct Rest {
+    steps: std::vec::IntoIter<Step>,
+    current: Option<(CallId, u8)>,
+    answers: Recipient<Answers>,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let current = self.current.take();
+        answer_died(&self.answers, current.into_iter().chain(self.steps.by_ref().filter_map(|step| step.named())));
+    }
+}
+
+impl Drop for ObjectManager {
+    /// After an orderly end nothing waits. This one died: its calls and puts fail with that (I1).
+    fn drop(&mut self) {
+        let error = RemoteError::new(ErrorCode::Internal, "the object manager of the context died, which is a bug");
+        // What panicked may have left the state half changed. A second panic, in the middle of the first, would end the
+        // process.
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            self.state.close(self.state.here(error));
+            self.state.take_effects()
+        }));
+        for effect in failed.unwrap_or_default() {
+            if let Effect::Answer(session, frame) = effect
+                && let Some(recipient) = self.sessions.get(&session)
+            {
+                post(recipient, Answers(vec![frame]));
+            }
+        }
     }
 }
 

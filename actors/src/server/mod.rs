@@ -13,6 +13,7 @@
 
 mod actor;
 mod bring_up;
+mod connections;
 mod contexts;
 mod directory;
 mod gathering;
@@ -20,13 +21,13 @@ mod live;
 mod messages;
 mod multi;
 mod start;
+mod stats;
+mod watch;
 
 pub use actor::Server;
 pub use directory::Directory;
 pub(crate) use directory::{Trust, own_address};
 pub use live::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory};
-pub use messages::{
-    CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Inspect, ServerStats,
-    Stop,
-};
+pub use messages::{CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Stop};
 pub use start::{ServerConfig, Started, start};
+pub use stats::{Inspect, Refusals, ServerStats};

@@ -11,18 +11,19 @@ use std::{
 };
 
 use actix::{Actor, Addr, Recipient};
-use remex_protocol::{DeviceName, cluster::Address, handshake::Credits};
+use remex_protocol::{DeviceName, ErrorCode, cluster::Address, handshake::Credits};
 use tokio::task::JoinHandle;
 
 use super::{
     Directory, ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, Server,
-    actor::Accepted,
+    actor::{Accepted, Connected},
+    connections::Connections,
     contexts::Contexts,
     live::{default_object_manager, default_rendezvous},
     multi::Gathering,
 };
 use crate::{
-    Result,
+    Error, Result,
     envelope::post,
     executor::{Executor, ExecutorConfig},
     fabric::{Connection, Fabric, Listener, direct},
@@ -87,29 +88,32 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         let (run, abort) = (executor.clone().recipient(), executor.clone().recipient());
         ExecutorRecipients { run, abort, compile: executor.recipient() }
     });
+    if config.observers.len() > limits.observers {
+        let message = format!("{} observers are more than the limit of {}", config.observers.len(), limits.observers);
+        return Err(Error::new(ErrorCode::ResourceExhausted, message));
+    }
     let acceptor: Rc<std::cell::OnceCell<Acceptor>> = Rc::default();
     let own = acceptor.clone();
     let connect = move || {
         let (here, there) = direct::pair();
         if let Some(acceptor) = own.get() {
-            acceptor.accept(there);
+            acceptor.accept(there, true);
         }
         here
     };
-    let directory = Directory::new(who.clone(), fabrics, credits, allowed, Rc::new(connect), config.observers);
+    let observers = config.observers;
+    let directory = Directory::new(who.clone(), fabrics, credits, allowed, Rc::new(connect), observers.clone());
     let listener = match &listen {
         None => None,
         Some(address) => {
             let fabric = directory.fabric(address)?;
             let listening = fabric.listen(address).await;
-            Some(
-                listening
-                    .map_err(|error| crate::Error::new(remex_protocol::ErrorCode::Unavailable, error.to_string()))?,
-            )
+            Some(listening.map_err(|error| Error::new(ErrorCode::Unavailable, error.to_string()))?)
         }
     };
     let address = listener.as_ref().map(|listener| listener.address().clone());
     let object_manager = config.custom_object_manager.unwrap_or_else(|| default_object_manager(who.task.to_string()));
+    let connections = Connections::new(limits.sessions);
     let server = Server {
         who: who.clone(),
         address: address.clone(),
@@ -123,7 +127,9 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         memory,
         limits,
         contexts: Contexts::new(limits.contexts),
+        connections: connections.clone(),
         sessions: BTreeMap::new(),
+        observers,
         gathering: Gathering::default(),
         draining: false,
     };
@@ -131,6 +137,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
     let made = Acceptor {
         who,
         credits,
+        connections,
         server: Upstream {
             control: server.clone().recipient(),
             exchange: server.clone().recipient(),
@@ -149,6 +156,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
 struct Acceptor {
     who: Identity,
     credits: Credits,
+    connections: Arc<Connections>,
     server: Upstream,
     accepted: Recipient<Accepted>,
     last: Arc<AtomicU64>,
@@ -156,10 +164,14 @@ struct Acceptor {
 
 impl Acceptor {
     /// Greets who dialled and starts the session; does not wait for it.
-    fn accept(&self, mut connection: Connection) {
+    fn accept(&self, mut connection: Connection, is_own: bool) {
         let this = self.clone();
         actix::spawn(async move {
             let peer = connection.peer.clone();
+            let Some(slot) = this.connections.enter(is_own) else {
+                tracing::warn!(%peer, "a connection was refused: there are too many");
+                return this.connections.refuse(connection, &this.who.task).await;
+            };
             let hello = match link::greet(&mut connection, &this.who, this.credits).await {
                 Ok(hello) => hello,
                 Err(error) => return tracing::info!(%peer, %error, "a connection was refused"),
@@ -167,7 +179,7 @@ impl Acceptor {
             let id = SessionId(this.last.fetch_add(1, Ordering::Relaxed) + 1);
             tracing::debug!(session = %id, task = %hello.task, %peer, "session begun");
             let session = Session::new(id, hello.task, hello.epoch, connection, this.server).start();
-            post(&this.accepted, Accepted(id, session.recipient::<Shut>()));
+            post(&this.accepted, Accepted(id, Connected { shut: session.recipient::<Shut>(), _slot: slot }));
         });
     }
 }
@@ -181,7 +193,7 @@ async fn accept(mut listener: Box<dyn Listener>, acceptor: Acceptor) {
             connection = listener.accept() => connection,
         };
         match connection {
-            Ok(connection) => acceptor.accept(connection),
+            Ok(connection) => acceptor.accept(connection, false),
             Err(error) => {
                 // Out of descriptors, say: others will be closed meanwhile.
                 tracing::warn!(address = %listener.address(), %error, "a connection could not be accepted");
