@@ -27,11 +27,14 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 type Victim = Rc<RefCell<Option<Recipient<Die>>>>;
 
 /// Two tasks with a gate; the second is watched.
-fn watched(gate: &Gate, change: impl Fn(remex::ServerBuilder) -> remex::ServerBuilder + 'static) -> (TestClusterBuilder, Probe<Observed>) {
+fn watched(
+    gate: &Gate,
+    change: impl Fn(remex::ServerBuilder) -> remex::ServerBuilder + 'static,
+) -> (TestClusterBuilder, Probe<Observed>) {
     let (probe, observer) = Probe::<Observed>::start();
-    let cluster = builder(2).program("gate", gate.program()).each(move |i, builder| {
-        if i == 1 { change(builder.observer(observer.clone())) } else { builder }
-    });
+    let cluster = builder(2)
+        .program("gate", gate.program())
+        .each(move |i, builder| if i == 1 { change(builder.observer(observer.clone())) } else { builder });
     (cluster, probe)
 }
 

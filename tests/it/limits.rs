@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Two tasks, of which the second has these limits.
 async fn limited(change: fn(&mut TaskLimits)) -> TestCluster {
-    let cluster = builder(2).each(move |i, builder| {
+    let cluster = builder(2).program("gate", Gate::new().program()).each(move |i, builder| {
         let mut limits = TaskLimits::default();
         change(&mut limits);
         if i == 1 { builder.limits(limits) } else { builder }
@@ -102,19 +102,19 @@ async fn objects_and_calls_are_bounded() {
     let cluster = limited(|limits| {
         limits.objects.objects = 3;
         limits.objects.jobs = 1;
-    });
-    let cluster = cluster.await;
+    })
+    .await;
     let context = cluster.context().await.unwrap();
-    let a = put(&context, 1, &[1.0]).await;
-    let waits = context.allocate(&device(1).parse().unwrap()).unwrap();
-    let waiting = context.receive_by(&waits).await;
+    let (program, a) = (register(&context, 1, "gate").await, put(&context, 1, &[1.0]).await);
+    // Beside these two there is the ready chain.
+    let waiting = context.execute(RemoteExecute::new(&program).input(&a)).await.unwrap();
     cluster.settle().await;
     let error = context.fetch(&a).await.unwrap_err();
     assert_error(&error, ErrorCode::Overloaded, &["1 calls of the context"]);
     let error = context.put(&context.device_of(&task(1)).unwrap(), vector(&[1.0])).await.unwrap_err();
     assert_error(&error, ErrorCode::ResourceExhausted, &["has 3 objects"]);
     assert_eq!(cluster.task(1).stats().await.unwrap().refused.objects, 2);
-    drop((a, waits, waiting));
+    drop((a, waiting));
     end(cluster, context).await;
 }
 
@@ -132,10 +132,10 @@ async fn observers_are_bounded() {
 #[actix::test]
 async fn memory_is_waited_for() {
     let cluster = builder(2).each(|_, builder| builder.memory_budget(8)).start().await.unwrap();
-    let context = cluster.context().await.unwrap();
+    let context = cluster.task(0).create_context(cluster.config().default_deadline(5 * SECOND)).await.unwrap();
     let a = put(&context, 1, &[1.0, 2.0]).await;
     let (begin, to) = (Instant::now(), context.device_of(&task(1)).unwrap());
-    let late = context.within(5 * SECOND).put(&to, vector(&[3.0])).await.unwrap_err();
+    let late = context.put(&to, vector(&[3.0])).await.unwrap_err();
     assert_eq!((late.code(), begin.elapsed().as_secs()), (ErrorCode::DeadlineExceeded, 5));
     let (other, at) = (context.clone(), to.clone());
     let waiting = actix::spawn(async move { other.put(&at, vector(&[4.0, 5.0])).await });
@@ -194,17 +194,14 @@ async fn an_op_cannot_allocate_beyond_the_budget() {
 /// I8: an input of another task's for which there is no room is fetched when there is.
 #[actix::test]
 async fn an_input_from_elsewhere_waits_for_memory() {
-    let change = |i, builder: remex::ServerBuilder| {
-        let builder = builder.allow_peer("loopback:2").allow_peer("loopback:1");
-        if i == 1 { builder.memory_budget(16) } else { builder }
-    };
+    let change = |i, builder: remex::ServerBuilder| if i == 1 { builder.memory_budget(16) } else { builder };
     let cluster = builder(3).each(change).start().await.unwrap();
     let context = cluster.context().await.unwrap();
     let (add, far) = (register(&context, 1, "add").await, put(&context, 2, &[1.0, 2.0]).await);
     let (a, b) = (put(&context, 1, &[3.0, 4.0]).await, put(&context, 1, &[0.0, 0.0]).await);
     let call = context.execute(RemoteExecute::new(&add).inputs([&a, &far]).handles(1)).await.unwrap();
     cluster.advance(SECOND).await;
-    assert!(call.chain.try_done().is_none());
+    assert!(call.chain.try_get().is_none());
     assert_eq!(cluster.task(1).stats().await.unwrap().memory_waiting, 1);
     drop(b);
     assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [4.0, 6.0]);
@@ -219,16 +216,16 @@ async fn an_input_from_elsewhere_waits_for_memory() {
 async fn a_stuck_worker_holds_no_more_than_its_budget() {
     const BUDGET: u64 = 64 << 10;
     let gate = Gate::new();
-    let cluster = builder(2).program("gate", gate.program()).each(|_, builder| {
-        builder.memory_budget(BUDGET).credits(Credits { calls: 32, bytes: 16 << 10 })
-    });
+    let cluster = builder(2)
+        .program("gate", gate.program())
+        .each(|_, builder| builder.memory_budget(BUDGET).credits(Credits { calls: 32, bytes: 16 << 10 }));
     let cluster = cluster.start().await.unwrap();
     let context = cluster.context().await.unwrap();
     let (program, to) = (register(&context, 1, "gate").await, context.device_of(&task(1)).unwrap());
     let (mut kept, mut refused) = (Vec::new(), 0);
     for _ in 0..300 {
         let sent = async {
-            let a = context.put(&to, vector(&[1.0; 256])).await?;
+            let a = context.put(&to, vector(&[1.0; 1024])).await?;
             let call = context.execute(RemoteExecute::new(&program).input(&a).deadline(3600 * SECOND)).await?;
             Ok::<_, Error>((a, call))
         };
@@ -240,8 +237,8 @@ async fn a_stuck_worker_holds_no_more_than_its_budget() {
         assert!(worker.memory_peak <= BUDGET && worker.jobs <= 32, "{worker:?}");
         assert_eq!((client.memory_used, client.jobs), (0, 0), "{client:?}");
     }
-    assert_eq!((kept.len(), refused), (31, 269), "credits, and then no more; one is the put's that waits");
-    gate.open(31);
+    assert_eq!((kept.len(), refused), (16, 284), "16 inputs of 4 KiB are the budget");
+    gate.open(16);
     cluster.settle().await;
     drop(kept);
     cluster.settle().await;
@@ -271,13 +268,10 @@ async fn outputs_of_unknown_size_overstep_by_one_for_each_thread() {
         assert_eq!(stats.memory_used, 3 * 4096, "{name}: {stats:?}");
         // What is freed lets others run.
         let begin = Instant::now();
-        let mut done = 0;
-        while !calls.is_empty() {
-            let call = calls.remove(0);
+        for call in calls {
             call.chain.done().await.unwrap();
-            done += 1;
         }
-        assert!(done == 50 && begin.elapsed() < SECOND);
+        assert!(begin.elapsed() < SECOND, "{name}: {:?}", begin.elapsed());
         cluster.settle().await;
         assert_eq!(cluster.task(1).stats().await.unwrap().memory_used, 0);
     }

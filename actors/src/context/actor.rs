@@ -145,7 +145,8 @@ impl Actor for DistributedContext {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        self.shared.close(closed());
+        // Who ends it in good order closes it first.
+        self.shared.close(died());
         self.parked.close(&self.shared, self.shared.closed.get().unwrap_or(&closed()));
         outgoing::refuse(&self.shared);
         self.joins.leave();
@@ -328,6 +329,11 @@ impl Handler<CloseContext> for DistributedContext {
             ask(&close, Close(error)).await
         })
     }
+}
+
+/// What calls fail with when the context's actor is gone and nobody closed the context.
+pub(super) fn died() -> Error {
+    Error::new(ErrorCode::Internal, "the actor of the context died on this task, which is a bug: make the context anew")
 }
 
 /// What is not sent any more fails with this.

@@ -18,7 +18,7 @@ use super::{Abort, Compile, Compiled, Ended, ExecutorConfig, Returned, Run, Task
 use crate::{
     Error, Result,
     envelope::post,
-    objects::{Finished, Fulfil, MemoryBudget, MemoryFreed},
+    objects::{Account, Finished, Fulfil, MemoryBudget, MemoryFreed},
     programs::{AsyncCall, Body, Executable, Outputs, ProgramCall, ProgramError, Published, invoke},
 };
 
@@ -99,14 +99,14 @@ impl Executor {
         }
     }
 
-    fn run_inline(call: ProgramCall, job: u64, program: &dyn crate::programs::Program) -> Finished {
+    fn run_inline(call: ProgramCall, program: &dyn crate::programs::Program) -> Result<Vec<Tensor>> {
         let (begin, name) = (Instant::now(), call.program.clone());
         let outcome = contain::run(program, call);
         let took = begin.elapsed();
         if took > INLINE_LIMIT {
             tracing::warn!(program = %name, ?took, "an inline program held up its task: let it run on the pool");
         }
-        Finished { job, outcome }
+        outcome
     }
 }
 
@@ -131,20 +131,20 @@ impl Handler<Run> for Executor {
 
     fn handle(&mut self, Run { tag, tasks, done, early, context }: Run, ctx: &mut Context<Self>) {
         let mut finished = Vec::new();
-        // What this batch has made and nobody has counted yet.
-        let mut made = 0;
+        let account = Account::new(self.memory.clone(), tag);
         for mut task in tasks {
             let cancelled = Arc::new(AtomicBool::new(false));
             let (job, lane, program) = (task.job, task.lane, task.program.clone());
-            let inline = is_inline(&task) && !self.memory.is_over_with(made);
+            let inline = is_inline(&task) && !self.memory.is_over();
             let (output_ids, holds) = (std::mem::take(&mut task.output_ids), std::mem::take(&mut task.holds));
+            let task_reserved = task.reserved;
             let call = program_call(task, early.clone(), cancelled.clone());
-            let finish = Finish { done: done.clone(), job, told: false };
+            let made = Made { account: account.clone(), reserved: task_reserved };
+            let finish = Finish { done: done.clone(), job, made, told: false };
             match &program.body {
                 Body::Inline(program) | Body::Sized(program, _) if inline => {
-                    let run = Self::run_inline(call, finish.told(), &**program);
-                    made += size(&run);
-                    finished.push(run);
+                    let outcome = Self::run_inline(call, &**program);
+                    finished.push(finish.told(outcome));
                 }
                 Body::Inline(program) | Body::Pool(program) | Body::Sized(program, _) => {
                     let program = program.clone();
@@ -293,9 +293,20 @@ fn program_call(task: Task, early: Recipient<Published>, cancelled: Arc<AtomicBo
     }
 }
 
-/// The bytes of what a run gave.
-fn size(run: &Finished) -> u64 {
-    run.outcome.iter().flatten().map(|tensor| tensor.bytes().len() as u64).sum()
+/// Counts what a run gave, as soon as it is there: nobody begins beyond the budget because a message is on its way.
+#[derive(Debug)]
+struct Made {
+    account: Account,
+    reserved: u64,
+}
+
+impl Made {
+    fn finished(&self, job: u64, outcome: Result<Vec<Tensor>>) -> Finished {
+        let size: u64 = outcome.iter().flatten().map(|tensor| tensor.bytes().len() as u64).sum();
+        let beyond = size.saturating_sub(self.reserved);
+        let lease = (beyond > 0).then(|| self.account.take(beyond));
+        Finished { lease, ..Finished::new(job, outcome) }
+    }
 }
 
 /// Who is told how a run ended. Dropped before, it says that the executor is gone (I1).
@@ -303,26 +314,27 @@ fn size(run: &Finished) -> u64 {
 struct Finish {
     done: Recipient<Fulfil>,
     job: u64,
+    made: Made,
     told: bool,
 }
 
 impl Finish {
     fn tell(self, outcome: Result<Vec<Tensor>>) {
-        let (done, job) = (self.done.clone(), self.told());
-        post(&done, Fulfil(vec![Finished { job, outcome }]));
+        let done = self.done.clone();
+        post(&done, Fulfil(vec![self.told(outcome)]));
     }
 
-    /// Somebody else tells it. Gives the run.
-    fn told(mut self) -> u64 {
+    /// Somebody else tells it.
+    fn told(mut self, outcome: Result<Vec<Tensor>>) -> Finished {
         self.told = true;
-        self.job
+        self.made.finished(self.job, outcome)
     }
 }
 
 impl Drop for Finish {
     fn drop(&mut self) {
         if !self.told {
-            post(&self.done, Fulfil(vec![Finished { job: self.job, outcome: Err(gone()) }]));
+            post(&self.done, Fulfil(vec![Finished::new(self.job, Err(gone()))]));
         }
     }
 }

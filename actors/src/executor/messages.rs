@@ -53,6 +53,8 @@ pub struct Task {
     pub lane: u16,
     /// The memory of the inputs: it is free when the program has returned, not before.
     pub(crate) holds: Holds,
+    /// Bytes of outputs for which there is memory already.
+    pub(crate) reserved: u64,
 }
 
 /// Nobody wants the results of these runs any more: one that has not begun does not begin, an async one is dropped at its

@@ -91,6 +91,13 @@ impl ObjectManager {
                 },
             }
         }
+        if !tasks.is_empty() && !self.run.connected() {
+            let error = RemoteError::new(ErrorCode::Internal, "the executor of the task died, which is a bug");
+            for task in std::mem::take(&mut tasks) {
+                self.state.finished(task.job, Err(error.clone().into()));
+            }
+            self.carry_out(ctx);
+        }
         if !tasks.is_empty() {
             let (done, early) = (ctx.address().recipient(), ctx.address().recipient());
             post(&self.run, Run { tag: self.tag, tasks, done, early, context: self.context.clone() });
@@ -241,6 +248,7 @@ impl Handler<Fulfil> for ObjectManager {
 
     fn handle(&mut self, Fulfil(finished): Fulfil, ctx: &mut Context<Self>) {
         for run in finished {
+            self.state.counted(run.job, run.lease);
             self.state.finished(run.job, run.outcome);
         }
         self.carry_out(ctx);

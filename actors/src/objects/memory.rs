@@ -65,12 +65,6 @@ impl MemoryBudget {
         self.lock().budget.is_over()
     }
 
-    /// Whether it would be with so much more.
-    pub(crate) fn is_over_with(&self, bytes: u64) -> bool {
-        let inner = self.lock();
-        inner.budget.counts().0.saturating_add(bytes) > inner.budget.limits().bytes
-    }
-
     /// Tells the executor, from now on, when the budget is not exceeded any more.
     pub(crate) fn tell_executor(&self, executor: Recipient<MemoryFreed>) {
         self.lock().executor = Some(executor);
@@ -181,6 +175,16 @@ impl Lease {
     pub(crate) fn split(&mut self, bytes: u64) -> Option<Lease> {
         self.bytes = self.bytes.checked_sub(bytes)?;
         Some(Lease { account: self.account.clone(), bytes })
+    }
+}
+
+impl Lease {
+    /// Takes over what another one has, if it is of the same account.
+    pub(crate) fn absorb(&mut self, mut other: Lease) {
+        if Arc::ptr_eq(&self.account.budget.0, &other.account.budget.0) && self.account.context == other.account.context
+        {
+            self.bytes += std::mem::take(&mut other.bytes);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use remex_protocol::{
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::jobs::Caller;
+use super::{jobs::Caller, memory::Lease};
 use crate::{
     Error, Result,
     envelope::post,
@@ -222,6 +222,15 @@ pub struct Finished {
     pub job: u64,
     /// Its outputs, in order and as many as the call names, or why there are none.
     pub outcome: Result<Vec<Tensor>>,
+    /// The memory of outputs for which none was reserved.
+    pub(crate) lease: Option<Lease>,
+}
+
+impl Finished {
+    /// A run that ended so.
+    pub fn new(job: u64, outcome: Result<Vec<Tensor>>) -> Self {
+        Self { job, outcome, lease: None }
+    }
 }
 
 // To the context.

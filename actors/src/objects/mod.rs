@@ -39,7 +39,7 @@ mod table;
 pub use actor::{Neighbours, ObjectManager};
 pub use budget::{MemoryLimits, WhenFull};
 pub use jobs::Caller;
-pub(crate) use memory::Holds;
+pub(crate) use memory::{Account, Holds};
 pub use memory::{MemoryBudget, MemoryFreed, MemoryUse};
 pub use messages::{
     Binding, Bound, Close, Fetched, Finished, Foreseen, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want,

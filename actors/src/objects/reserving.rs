@@ -213,6 +213,15 @@ impl Store {
         }
     }
 
+    /// The executor has counted outputs for which no memory was reserved.
+    pub(crate) fn counted(&mut self, job: u64, lease: Option<Lease>) {
+        let (Some(job), Some(lease)) = (self.jobs.get_mut(JobId(job)), lease) else { return };
+        match &mut job.room {
+            Some(Room::Got(own)) => own.absorb(lease),
+            Some(Room::InLine(_)) | None => job.room = Some(Room::Got(lease)),
+        }
+    }
+
     /// The memory of an output that was published: out of what its call has, or beyond.
     pub(super) fn lease_of_output(&mut self, id: JobId, tensor: &Tensor) -> Lease {
         let mut room = self.jobs.get_mut(id).and_then(|job| job.room.take());
@@ -234,7 +243,7 @@ impl Store {
 }
 
 /// The bytes of those outputs that were inferred.
-fn outputs(job: &Job) -> u64 {
+pub(super) fn outputs(job: &Job) -> u64 {
     let Work::Run(run) = &job.work else { return 0 };
     let sizes = run.outputs.iter().filter_map(|output| output.inferred.as_ref());
     sizes.map(|metadata| metadata.size_bytes().unwrap_or(u64::MAX)).fold(0, u64::saturating_add)

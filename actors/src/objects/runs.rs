@@ -14,6 +14,7 @@ use super::{
     Binding, Run,
     jobs::{Caller, Input, Job, JobId, Output, RunJob, Work},
     memory::{Held, Holds},
+    reserving::outputs,
     store::{Effect, Event, Store},
     table::{Found, Value, Waiter},
 };
@@ -238,6 +239,7 @@ impl Store {
                 return self.fail(id, error);
             }
         };
+        let reserved = outputs(job);
         match &mut job.work {
             Work::Run(run) => {
                 run.running = true;
@@ -257,6 +259,7 @@ impl Store {
                     deadline: job.deadline,
                     lane: run.lane,
                     holds,
+                    reserved,
                 })));
             }
             Work::Fetch => {
