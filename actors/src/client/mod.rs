@@ -12,6 +12,8 @@
 //! - A lost link fails all that was under way on it, at once.
 
 mod actor;
+#[cfg(test)]
+mod death_test;
 mod edge;
 mod messages;
 mod receiver;

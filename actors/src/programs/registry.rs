@@ -8,7 +8,10 @@ use remex_protocol::{
     ids::{CallId, DeviceIndex, ProgramIndex},
 };
 
-use super::{Executable, Source};
+use super::{
+    Executable, Source,
+    entry::{Entry, State, size},
+};
 use crate::{Error, Result, limits::ProgramLimits, objects::Binding, session::SessionId};
 
 /// A registration, as it was asked for.
@@ -43,31 +46,6 @@ pub(crate) struct Bound {
     pub(crate) binding: Binding,
     /// The devices of the outputs, where they are known.
     pub(crate) outputs: Option<Vec<DeviceIndex>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: Arc<str>,
-    format: String,
-    source: Source,
-    devices: Vec<DeviceIndex>,
-    default_device: DeviceIndex,
-    state: State,
-    /// How many indexes stand for it.
-    users: usize,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Its bytes are stored; it is compiled at its first call.
-    Stored,
-    Compiling {
-        compilation: u64,
-        /// Names under which calls wait that came before the program's bytes.
-        aliases: Vec<u64>,
-        waiting: Vec<(SessionId, CallId)>,
-    },
-    Ready(Arc<Executable>),
 }
 
 /// What an index stands for.
@@ -352,67 +330,6 @@ impl Registry {
         if let Some(entry) = self.entries.remove(name) {
             self.bytes -= size(&entry.source);
         }
-    }
-}
-
-/// The bytes that a program takes.
-fn size(source: &Source) -> usize {
-    let golden = source.golden.iter().flat_map(|golden| golden.inputs.iter().chain(&golden.outputs));
-    source.bytes.len() + golden.map(|tensor| tensor.bytes().len()).sum::<usize>()
-}
-
-impl Entry {
-    fn is_same(&self, new: &Registration) -> bool {
-        self.format == new.format
-            && self.source.entry == new.source.entry
-            && self.source.bytes == new.source.bytes
-            && self.devices == new.output_devices
-    }
-
-    fn compile(&mut self, compilations: &mut u64, waiting: Vec<(SessionId, CallId)>) -> ToCompile {
-        *compilations += 1;
-        self.state = State::Compiling { compilation: *compilations, aliases: Vec::new(), waiting };
-        ToCompile { compilation: *compilations, format: self.format.clone(), source: self.source.clone() }
-    }
-
-    fn check_outputs(&self, program: &Executable) -> Result<()> {
-        match program.outputs {
-            Some(count) if !self.devices.is_empty() && count != self.devices.len() => {
-                let devices = self.devices.len();
-                let message = format!("the program has {count} outputs, but devices for {devices} were given");
-                Err(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&self.name).into())
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// The devices of the outputs, where they are known.
-    fn outputs(&self) -> Option<Vec<DeviceIndex>> {
-        if !self.devices.is_empty() {
-            return Some(self.devices.clone());
-        }
-        match &self.state {
-            State::Ready(program) => program.outputs.map(|count| vec![self.default_device; count]),
-            State::Stored | State::Compiling { .. } => None,
-        }
-    }
-
-    fn reply(&self) -> RegisterFunctionReply {
-        let signature = match &self.state {
-            State::Ready(program) => program.known_signature().cloned(),
-            State::Stored | State::Compiling { .. } => None,
-        };
-        RegisterFunctionReply { signature, output_devices: self.outputs() }
-    }
-
-    fn bound(&self) -> Bound {
-        let binding = match &self.state {
-            State::Ready(program) => Binding::Ready(program.clone()),
-            State::Compiling { compilation, .. } => Binding::Compiling(*compilation),
-            // `find` has just begun to compile it.
-            State::Stored => Binding::Compiling(0),
-        };
-        Bound { name: self.name.clone(), binding, outputs: self.outputs() }
     }
 }
 
