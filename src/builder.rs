@@ -13,7 +13,9 @@ use remex_actors::{
     chance::Chance,
     executor::{ExecutorConfig, Pool, Simulated},
     fabric::{Fabric, Tcp, Unix},
+    limits::TaskLimits,
     link::Identity,
+    objects::WhenFull,
     observe::{Observed, Observers},
     ops::OpRegistry,
     programs::{Compiler, Compilers, Executable, NativePrograms},
@@ -53,6 +55,7 @@ pub struct ServerBuilder {
     compilers: Vec<Arc<dyn Compiler>>,
     ops: OpRegistry,
     credits: Credits,
+    limits: TaskLimits,
     buffer_bytes: usize,
     timers: Timers,
     allowed: Vec<String>,
@@ -81,6 +84,7 @@ impl Server {
             compilers: default_compilers(),
             ops: default_ops(),
             credits: Credits::default(),
+            limits: TaskLimits::default(),
             buffer_bytes: BufferPool::DEFAULT_LIMIT,
             timers: Timers::default(),
             allowed: Vec::new(),
@@ -186,6 +190,36 @@ impl ServerBuilder {
     /// Default 4,096 calls and 64 MiB.
     pub fn credits(mut self, credits: Credits) -> Self {
         self.credits = credits;
+        self
+    }
+
+    /// How many bytes the objects on this task may take, of all contexts together: what is put here, inputs that are fetched
+    /// from other tasks, and outputs. Outputs whose dtype and shape the program's signature says are reserved before it runs;
+    /// others are counted when they are made, and may go beyond it by one program's outputs for each thread of the pool.
+    /// What can never fit fails with `ResourceExhausted`. Default: half of the machine's memory, or of what a container may
+    /// have. Payloads that are on their way are bounded by [`credits`](Self::credits), for each caller.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.limits.memory.bytes = bytes;
+        self
+    }
+
+    /// How many of them one context may have. Default: all.
+    pub fn context_memory_budget(mut self, bytes: u64) -> Self {
+        self.limits.memory.context_bytes = bytes;
+        self
+    }
+
+    /// Whether a call that finds no memory waits for some, by its deadline and in order of arrival, or fails at once with
+    /// `ResourceExhausted`. Default: it waits.
+    pub fn when_full(mut self, when: WhenFull) -> Self {
+        self.limits.memory.when_full = when;
+        self
+    }
+
+    /// What this task refuses to go beyond: contexts, connections, objects, programs and so on. What `memory_budget`,
+    /// `context_memory_budget` and `when_full` have set is set anew.
+    pub fn limits(mut self, limits: TaskLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -306,6 +340,7 @@ struct Plan {
     ops: Arc<OpRegistry>,
     credits: Credits,
     timers: Timers,
+    limits: TaskLimits,
     allowed: BTreeSet<Address>,
     observers: Observers,
     custom_executor: Option<ExecutorRecipients>,
@@ -345,6 +380,7 @@ impl Plan {
             ops: Arc::new(builder.ops),
             credits: builder.credits,
             timers: builder.timers,
+            limits: builder.limits,
             allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
             observers: Observers::new(builder.observers),
             custom_executor: builder.executor,
@@ -362,6 +398,7 @@ impl Plan {
             ops: self.ops,
             credits: self.credits,
             timers: self.timers,
+            limits: self.limits,
             allowed: self.allowed,
             observers: self.observers,
             custom_executor: self.custom_executor,

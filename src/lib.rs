@@ -104,13 +104,15 @@ pub use remex_actors::{
         Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler, RemoteTensor,
         TensorHandle,
     },
+    limits::{ObjectLimits, ProgramLimits, TaskLimits},
+    objects::{MemoryLimits, WhenFull},
     observe::{Event, Observed, What},
     ops::{Op, OpRegistry},
     programs::{
         AsyncCall, Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native,
         native_actor, native_async, native_program,
     },
-    rendezvous::{Datum, Receiving},
+    rendezvous::{Datum, Receiving, RendezvousLimits},
     server::{ContextConfig, ContextMode, Discovered, ServerStats},
 };
 pub use remex_protocol as protocol;

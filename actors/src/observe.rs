@@ -60,6 +60,14 @@ pub enum What {
     PeerRestarted(Error),
     /// The link is gone for good, or could not be made. All that was under way has failed with this.
     LinkDown(Error),
+    /// An actor of the runtime died, on this task: a bug. What it was to do has failed with `Internal`, and so has the
+    /// context that it belonged to. Told within a second.
+    ActorDied {
+        /// Which: `ObjectManager`.
+        actor: &'static str,
+        /// What it belonged to, for people: a context, a session or an address.
+        of: Arc<str>,
+    },
 }
 
 /// The observers of a server.
@@ -72,8 +80,13 @@ impl Observers {
         Self(observers.into_iter().collect())
     }
 
+    /// How many watch.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nobody watches: then nothing need be made to be told.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

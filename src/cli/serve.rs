@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Lets the worker fetch inputs from another one at this address; may be given more than once
     #[arg(long, value_name = "ADDRESS", value_parser = parse::address)]
     allow_peer: Vec<Address>,
+    /// How many bytes its objects may take [default: half of the machine's memory]
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
     /// What is logged on stderr: a level, or TARGET=LEVEL,... [default: RUST_LOG, or warn]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -93,10 +96,12 @@ async fn serve(task: String, args: Args) -> Result<(), Failure> {
 fn builder(task: String, args: &Args) -> Result<ServerBuilder, Failure> {
     if let Some(file) = &args.config {
         let named = |error: ConfigError| Failure::usage(format!("{}: {error}", file.display()));
-        return parse::cluster(file)?.server(&args.job, args.index).map_err(named);
+        let builder = parse::cluster(file)?.server(&args.job, args.index).map_err(named)?;
+        return Ok(args.memory.into_iter().fold(builder, ServerBuilder::memory_budget));
     }
     let builder = Server::builder().task(task).listen(args.listen.to_string());
     let builder = args.threads.into_iter().fold(builder, ServerBuilder::threads);
+    let builder = args.memory.into_iter().fold(builder, ServerBuilder::memory_budget);
     Ok(args.allow_peer.iter().fold(builder, |builder, peer| builder.allow_peer(peer.to_string())))
 }
 

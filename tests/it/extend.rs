@@ -133,7 +133,7 @@ impl Handler<Run> for OwnExecutor {
 
     fn handle(&mut self, Run { tasks, done, .. }: Run, _: &mut Context<Self>) {
         self.0.fetch_add(tasks.len(), Ordering::Relaxed);
-        let finished = tasks.into_iter().map(|task| Finished { job: task.job, outcome: Ok(vec![vector(&[42.0])]) });
+        let finished = tasks.into_iter().map(|task| Finished::new(task.job, Ok(vec![vector(&[42.0])])));
         remex::actors::envelope::post(&done, Fulfil(finished.collect()));
     }
 }

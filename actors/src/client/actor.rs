@@ -211,6 +211,19 @@ impl Actor for RemoteClient {
     type Context = Context<Self>;
 }
 
+impl Drop for RemoteClient {
+    /// One that was hung up has told everybody. This one died: nobody else knows what it was to send (I1).
+    fn drop(&mut self) {
+        if matches!(self.state, State::HungUp) {
+            return;
+        }
+        let message = format!("the actor that holds the link to {} died", self.address);
+        let error = Error::from(self.naming(RemoteError::new(ErrorCode::Internal, message)));
+        post(&self.lost, Lost(error.clone()));
+        self.down(error, false);
+    }
+}
+
 impl Handler<Outgoing> for RemoteClient {
     type Result = ();
 

@@ -14,6 +14,8 @@
 
 mod actor;
 mod backoff;
+#[cfg(test)]
+mod death_test;
 mod dialling;
 mod edge;
 mod messages;
@@ -23,5 +25,5 @@ mod tickets;
 pub use actor::{RemoteClient, Route};
 pub use edge::{Admission, Edge};
 pub use messages::{Connect, Hangup, LinkEvent, LinkUp, Outgoing, Subscribe};
-pub(crate) use receiver::Indexes;
 pub use receiver::Receiver;
+pub(crate) use receiver::{Indexes, died};

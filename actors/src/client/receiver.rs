@@ -9,7 +9,7 @@ use std::{
 use actix::Recipient;
 use bytes::Bytes;
 use remex_protocol::{
-    Body, ErrorCode, Frame, Reply, Rpc,
+    Body, Effect, ErrorCode, Frame, RemoteError, Reply, Rpc,
     calls::{FetchObjectReply, FetchObjectRequest},
     cluster::Address,
     ids::{CallId, ContextIndex},
@@ -78,6 +78,11 @@ impl Indexes {
 }
 
 impl Receiver {
+    /// Whether its two actors are there. What is sent to one that is not would never be answered.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.outgoing.connected() && self.expect.connected()
+    }
+
     /// Who answers there.
     pub async fn connect(&self) -> Result<LinkUp> {
         ask(&self.connect, Connect).await
@@ -115,6 +120,9 @@ impl Receiver {
         promised: Promised,
         answer: Promise<(Reply, Bytes)>,
     ) -> Result<(R::Reply, Bytes)> {
+        if !self.is_alive() {
+            return Err(died());
+        }
         let call = self.edge.ticket();
         post(
             &self.expect,
@@ -137,6 +145,12 @@ impl Receiver {
             Error::new(ErrorCode::Internal, message)
         })
     }
+}
+
+/// What calls fail with that nobody would send.
+pub(crate) fn died() -> Error {
+    let message = "the actor that sends calls to the task is gone: the server was stopped, or it died";
+    RemoteError::new(ErrorCode::Internal, message).with_effect(Effect::NotSent).into()
 }
 
 /// Gives up on a control call whose caller has gone.

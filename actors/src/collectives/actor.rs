@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
 use remex_protocol::{
-    ErrorCode,
+    ErrorCode, RemoteError,
     cluster::{GroupMembers, TaskName},
     collective::ChunkHeader,
     ids::TaskIndex,
@@ -225,6 +225,15 @@ impl Handler<Ended> for Collectives {
     fn handle(&mut self, Ended(key): Ended, _: &mut Context<Self>) {
         self.runs.ended(&key);
         self.running.remove(&key);
+    }
+}
+
+impl Drop for Collectives {
+    /// After an orderly end nothing runs. This one died, and what runs would wait for chunks that nobody hands on.
+    fn drop(&mut self) {
+        let message = "the actor that runs the context's collectives died, which is a bug";
+        let error = Error::from(RemoteError::new(ErrorCode::Internal, message).on_task(&self.task));
+        std::mem::take(&mut self.running).into_values().for_each(|run| post(&run.give_up, GiveUp(error.clone())));
     }
 }
 

@@ -67,6 +67,11 @@ fn name(index: u32) -> TaskName {
 
 /// So many tasks in group "all", and one more that is in no group.
 fn tasks(members: u16) -> Rc<RefCell<Net>> {
+    tasks_and_actors(members).0
+}
+
+fn tasks_and_actors(members: u16) -> (Rc<RefCell<Net>>, Vec<actix::Addr<Collectives>>) {
+    let mut actors = Vec::new();
     let net = Rc::new(RefCell::new(Net::default()));
     let names: Vec<_> = (0..=u32::from(members)).map(name).collect();
     let groups = [GroupMembers { name: "all".to_owned(), members: (0..members).map(TaskIndex).collect() }];
@@ -75,8 +80,9 @@ fn tasks(members: u16) -> Rc<RefCell<Net>> {
         let collectives =
             Collectives::new(own, &names, &groups, wires, CollectiveLimits::default(), BufferPool::default()).start();
         net.borrow_mut().tasks.push(Collectives::recipients(&collectives));
+        actors.push(collectives);
     }
-    net
+    (net, actors)
 }
 
 fn group(net: &Rc<RefCell<Net>>, member: usize) -> Group {
@@ -281,4 +287,21 @@ async fn chunks_without_a_run_are_answered() {
     let error = send(1, good).await;
     assert_eq!((error.code(), error.task()), (ErrorCode::DeadlineExceeded, Some("/job:w/task:0")));
     assert!((5 * SECOND..5 * SECOND + Duration::from_millis(5)).contains(&begin.elapsed()));
+}
+
+/// I1: the actor that hands chunks on dies; what it ran fails at once, and what comes later, too.
+#[actix::test]
+async fn a_dead_actor_fails_what_it_ran() {
+    tokio::time::pause();
+    let (net, actors) = tasks_and_actors(2);
+    let running = sums(&net, 0..1);
+    let running = actix::spawn(running);
+    settle().await;
+    let begin = Instant::now();
+    post(&actors[0].clone().recipient(), crate::testing::Die);
+    let error = running.await.unwrap().remove(0).unwrap_err();
+    assert_eq!((error.code(), begin.elapsed()), (ErrorCode::Internal, Duration::ZERO), "{error}");
+    assert!(error.message().contains("collectives died"), "{error}");
+    let later = sums(&net, 0..1).await.remove(0).unwrap_err();
+    assert_eq!((later.code(), begin.elapsed()), (ErrorCode::Internal, Duration::ZERO), "{later}");
 }

@@ -9,7 +9,8 @@ use remex_protocol::{Call, ErrorCode, RemoteError, Reply, cluster::Address, ids:
 use tokio::time::Instant;
 
 use super::{
-    CloseContext, ContextShared, DataRecipients, Drain, Refuse, RemoteExecute, RemoteExecuteOp, fetching, outgoing,
+    CloseContext, ContextShared, DataRecipients, Drain, Inspect, Refuse, RemoteExecute, RemoteExecuteOp, fetching,
+    outgoing,
     parked::Parked,
     reach::{Joins, Reach},
     serving::{Served, Serving},
@@ -150,7 +151,8 @@ impl Actor for DistributedContext {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        self.shared.close(closed());
+        // Who ends it in good order closes it first.
+        self.shared.close(died());
         self.parked.close(&self.shared, self.shared.closed.get().unwrap_or(&closed()));
         outgoing::refuse(&self.shared);
         self.joins.leave();
@@ -311,6 +313,14 @@ impl Handler<Refuse> for DistributedContext {
     }
 }
 
+impl Handler<Inspect> for DistributedContext {
+    type Result = Result<(usize, usize, u64)>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.serving.registry.counts())
+    }
+}
+
 impl Handler<CloseContext> for DistributedContext {
     type Result = ResponseFuture<Result<()>>;
 
@@ -325,6 +335,11 @@ impl Handler<CloseContext> for DistributedContext {
             ask(&close, Close(error)).await
         })
     }
+}
+
+/// What calls fail with when the context's actor is gone and nobody closed the context.
+pub(super) fn died() -> Error {
+    Error::new(ErrorCode::Internal, "the actor of the context died on this task, which is a bug: make the context anew")
 }
 
 /// What is not sent any more fails with this.

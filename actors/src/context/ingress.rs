@@ -9,7 +9,7 @@ use remex_protocol::{
     ids::{CallId, ObjectId, TaskIndex},
 };
 
-use super::{ContextShared, Drain, actor::closed, outgoing, parked::ParkedCall};
+use super::{ContextShared, Drain, actor::died, outgoing, parked::ParkedCall};
 use crate::{
     client::{Admission, Edge},
     envelope::post,
@@ -106,7 +106,7 @@ impl Ingress {
         } else if let Some(context) = context.upgrade() {
             // The actor ended after the caller had found the context open: nobody will send it (I1). Not by `close`,
             // which takes the locks of the chains: the caller may hold one.
-            let _ = context.closed.set(closed());
+            let _ = context.closed.set(died());
             outgoing::refuse(&context);
         }
     }

@@ -170,3 +170,8 @@ pub struct CloseContext(pub Error);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Refuse(pub Error);
+
+/// How many programs there are, of how many bytes, and how many registrations were refused because of a limit.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(usize, usize, u64)>")]
+pub(crate) struct Inspect;

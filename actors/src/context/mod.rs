@@ -42,6 +42,7 @@ pub use actor::{DistributedContext, Objects};
 pub use call_context::{CallContext, CancelHandle};
 pub use data::DataRecipients;
 pub(crate) use in_flight::Counted;
+pub(crate) use messages::Inspect;
 pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};
 pub use op::RemoteExecuteOp;

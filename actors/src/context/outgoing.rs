@@ -10,12 +10,13 @@ use remex_protocol::{
 };
 
 use super::{
-    ContextShared,
+    ContextShared, Link,
     ingress::{Queued, QueuedCall},
     parked::ParkedCall,
 };
 use crate::{
-    client::Outgoing,
+    Result,
+    client::{Outgoing, died},
     envelope::post,
     pending::{Cancelled, Expect, Expectation, Promised},
 };
@@ -74,7 +75,7 @@ fn send_to(shared: &ContextShared, task: TaskIndex, mut batch: Batch) {
         return;
     }
     release(shared, task, &mut batch);
-    let link = match shared.link(task) {
+    let link = match shared.link(task).and_then(alive) {
         Ok(link) => link,
         Err(error) => {
             if let Some(link) = shared.peers[task.position()].last_link() {
@@ -92,6 +93,11 @@ fn send_to(shared: &ContextShared, task: TaskIndex, mut batch: Batch) {
         }
     }
     batch.cancelled.into_iter().for_each(|call| post(&link.receiver.cancel, Cancelled::by_caller(call)));
+}
+
+/// What is given to a dead actor would never be answered.
+fn alive(link: Link<'_>) -> Result<Link<'_>> {
+    if link.receiver.is_alive() { Ok(link) } else { Err(died()) }
 }
 
 /// Objects whose last reference is gone go behind everything that was queued with them: no call names them any more.

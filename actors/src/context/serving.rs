@@ -20,6 +20,7 @@ use crate::{
     collectives::ArrivedChunk,
     deadline,
     envelope::post,
+    limits::ProgramLimits,
     objects::Step,
     ops::OpRegistry,
     programs::{
@@ -104,6 +105,13 @@ impl Serving {
             sessions: BTreeMap::new(),
             announced: BTreeMap::new(),
         }
+    }
+
+    /// The same with other limits for programs.
+    #[must_use]
+    pub(crate) fn with_programs(mut self, limits: ProgramLimits) -> Self {
+        self.registry = self.registry.with(limits);
+        self
     }
 
     /// This task.

@@ -10,16 +10,16 @@ use std::{
 };
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient};
-use futures_util::FutureExt;
-use remex_protocol::{ErrorCode, RemoteError};
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use remex_protocol::{ErrorCode, RemoteError, tensor::Tensor};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{Abort, Compile, Compiled, Ended, ExecutorConfig, Pool, Returned, Run, Task, contain, lanes::Lanes};
 use crate::{
     Error, Result,
     envelope::post,
-    objects::{Finished, Fulfil},
-    programs::{AsyncCall, Body, Outputs, ProgramCall, ProgramError, Published, invoke},
+    objects::{Account, Finished, Fulfil, MemoryBudget, MemoryFreed},
+    programs::{AsyncCall, Body, Executable, Outputs, ProgramCall, ProgramError, Published, invoke},
 };
 
 /// An inline run that takes longer holds up the whole task, and is logged.
@@ -29,6 +29,7 @@ const INLINE_LIMIT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Executor {
     pool: Pool,
+    memory: MemoryBudget,
     lanes: Lanes<Work>,
     /// Counts works.
     last: u64,
@@ -37,10 +38,9 @@ pub struct Executor {
 }
 
 /// Something for the pool.
-struct Work {
-    go: Box<dyn FnOnce() + Send>,
-    refuse: Box<dyn FnOnce(Error) + Send>,
-}
+///
+/// Called with an error it does not run but says why. Dropped without a call it says so, too.
+struct Work(Box<dyn FnOnce(Result<()>) + Send>);
 
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,9 +57,12 @@ enum Handle {
 
 impl Executor {
     /// An executor with a lane for each device and a pool.
-    pub fn new(config: &ExecutorConfig) -> Self {
+    ///
+    /// While `memory` is exceeded no program begins on the pool, and none inline: the outputs of those that ran are of a
+    /// size that nobody knew.
+    pub fn new(config: &ExecutorConfig, memory: MemoryBudget) -> Self {
         let lanes = Lanes::new(&config.lanes, config.threads);
-        Self { pool: config.pool.clone(), lanes, last: 0, works: BTreeMap::new() }
+        Self { pool: config.pool.clone(), memory, lanes, last: 0, works: BTreeMap::new() }
     }
 
     fn pool(&mut self, lane: u16, work: Work, ctx: &mut Context<Self>) -> u64 {
@@ -71,10 +74,13 @@ impl Executor {
 
     /// Starts what may start; refuses what may never.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
-        while let Some((id, work)) = self.lanes.next() {
+        // Outputs of unknown size are counted when they are made: so each thread oversteps the budget by one program's.
+        while !self.memory.is_over()
+            && let Some((id, work)) = self.lanes.next()
+        {
             let executor = ctx.address().recipient();
             let go = move || {
-                (work.go)();
+                (work.0)(Ok(()));
                 post(&executor, Returned { work: id });
             };
             match &self.pool {
@@ -94,24 +100,28 @@ impl Executor {
             let message = "every thread of the pool is held by a program that was given up and does not return";
             let error = Error::from(RemoteError::new(ErrorCode::ResourceExhausted, message));
             for (_, work) in self.lanes.drain() {
-                (work.refuse)(error.clone());
+                (work.0)(Err(error.clone()));
             }
         }
     }
 
-    fn run_inline(call: ProgramCall, job: u64, program: &dyn crate::programs::Program) -> Finished {
+    fn run_inline(call: ProgramCall, program: &dyn crate::programs::Program) -> Result<Vec<Tensor>> {
         let (begin, name) = (Instant::now(), call.program.clone());
         let outcome = contain::run(program, call);
         let took = begin.elapsed();
         if took > INLINE_LIMIT {
             tracing::warn!(program = %name, ?took, "an inline program held up its task: let it run on the pool");
         }
-        Finished { job, outcome }
+        outcome
     }
 }
 
 impl Actor for Executor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.memory.tell_executor(ctx.address().recipient());
+    }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
         for handle in self.works.values() {
@@ -127,23 +137,30 @@ impl Handler<Run> for Executor {
 
     fn handle(&mut self, Run { tag, tasks, done, early, context }: Run, ctx: &mut Context<Self>) {
         let mut finished = Vec::new();
+        let account = Account::new(self.memory.clone(), tag);
         for mut task in tasks {
             let cancelled = Arc::new(AtomicBool::new(false));
             let (job, lane, program) = (task.job, task.lane, task.program.clone());
-            let inline = is_inline(&task);
-            let output_ids = std::mem::take(&mut task.output_ids);
+            let inline = is_inline(&task) && !self.memory.is_over();
+            let (output_ids, holds) = (std::mem::take(&mut task.output_ids), std::mem::take(&mut task.holds));
+            let task_reserved = task.reserved;
             let call = program_call(task, early.clone(), cancelled.clone());
+            let made = Made { account: account.clone(), reserved: task_reserved };
+            let finish = Finish { done: done.clone(), job, made, told: false };
             match &program.body {
-                Body::Inline(program) => finished.push(Self::run_inline(call, job, &**program)),
-                Body::Sized(program, _) if inline => finished.push(Self::run_inline(call, job, &**program)),
-                Body::Pool(program) | Body::Sized(program, _) => {
+                Body::Inline(program) | Body::Sized(program, _) if inline => {
+                    let outcome = Self::run_inline(call, &**program);
+                    finished.push(finish.told(outcome));
+                }
+                Body::Inline(program) | Body::Pool(program) | Body::Sized(program, _) => {
                     let program = program.clone();
-                    let (go_done, refuse_done) = (done.clone(), done.clone());
-                    let go = Box::new(move || send(&go_done, job, contain::run(&*program, call)));
-                    let refuse = Box::new(move |error| send(&refuse_done, job, Err(error)));
+                    let go = move |may: Result<()>| {
+                        finish.tell(may.and_then(|()| contain::run(&*program, call)));
+                        drop(holds);
+                    };
                     let work = self.last + 1;
                     self.works.insert((tag, job), Handle::Pool { work, cancelled });
-                    self.pool(lane, Work { go, refuse }, ctx);
+                    self.pool(lane, Work(Box::new(go)), ctx);
                 }
                 Body::Async(program) => {
                     // Making the future is the program's code, too: it belongs under the same `catch_unwind` (I9).
@@ -151,16 +168,22 @@ impl Handler<Run> for Executor {
                     let (call, guard) = AsyncCall::new(call, output_ids, context.clone());
                     let future = Box::pin(async move {
                         let outcome = program(call).await;
+                        drop(holds);
                         if let (Ok(_), Some(guard)) = (&outcome, guard) {
                             guard.succeeded();
                         }
                         outcome
                     });
-                    self.run_async(tag, job, name, future, cancelled, done.clone(), ctx);
+                    self.run_async(tag, name, future, cancelled, finish, ctx);
                 }
                 Body::Actor(actor) => {
-                    let (name, future) = (call.program.clone(), Box::pin(invoke(actor.clone(), call)));
-                    self.run_async(tag, job, name, future, cancelled, done.clone(), ctx);
+                    let (name, run) = (call.program.clone(), invoke(actor.clone(), call));
+                    let future = Box::pin(async move {
+                        let outcome = run.await;
+                        drop(holds);
+                        outcome
+                    });
+                    self.run_async(tag, name, future, cancelled, finish, ctx);
                 }
             }
         }
@@ -170,28 +193,32 @@ impl Handler<Run> for Executor {
     }
 }
 
+impl Handler<MemoryFreed> for Executor {
+    type Result = ();
+
+    fn handle(&mut self, _: MemoryFreed, ctx: &mut Context<Self>) {
+        self.go_on(ctx);
+    }
+}
+
 impl Executor {
-    #[allow(clippy::too_many_arguments, reason = "a run and where it goes; a struct for one call would hide it")]
     fn run_async(
         &mut self,
         tag: u64,
-        job: u64,
         name: Arc<str>,
-        future: futures_util::future::LocalBoxFuture<
-            'static,
-            Result<Vec<remex_protocol::tensor::Tensor>, ProgramError>,
-        >,
+        future: LocalBoxFuture<'static, Result<Vec<Tensor>, ProgramError>>,
         cancelled: Arc<AtomicBool>,
-        done: Recipient<Fulfil>,
+        finish: Finish,
         ctx: &mut Context<Self>,
     ) {
+        let job = finish.job;
         let executor = ctx.address().recipient();
         let run = async move {
             let outcome = match std::panic::AssertUnwindSafe(future).catch_unwind().await {
                 Ok(outcome) => outcome.map_err(|error| contain::failed(error, &name)),
                 Err(panic) => Err(contain::panicked(&*panic, &name)),
             };
-            send(&done, job, outcome);
+            finish.tell(outcome);
             post(&executor, Ended { tag, job });
         };
         // Not in the actor's own context: that would not begin them in order.
@@ -225,13 +252,9 @@ impl Handler<Compile> for Executor {
     type Result = ();
 
     fn handle(&mut self, Compile { compilation, compiler, source, done }: Compile, ctx: &mut Context<Self>) {
-        let refused = done.clone();
-        let go = Box::new(move || {
-            let program = contain::compile(&*compiler, &source);
-            post(&done, Compiled { compilation, program });
-        });
-        let refuse = Box::new(move |error| post(&refused, Compiled { compilation, program: Err(error) }));
-        self.pool(0, Work { go, refuse }, ctx);
+        let compiled = Reported { compilation, done: Some(done) };
+        let go = move |may: Result<()>| compiled.tell(may.and_then(|()| contain::compile(&*compiler, &source)));
+        self.pool(0, Work(Box::new(go)), ctx);
     }
 }
 
@@ -253,10 +276,16 @@ impl Handler<Ended> for Executor {
     }
 }
 
-/// Asks programs that are inline for some inputs only.
+/// Whether a run with these inputs is done on the arbiter.
 fn is_inline(task: &Task) -> bool {
-    let metadata = || task.inputs.iter().map(|input| input.metadata().clone()).collect::<Vec<_>>();
-    matches!(task.program.body, Body::Sized(..)) && task.program.is_inline(&metadata())
+    match &task.program.body {
+        Body::Inline(_) => true,
+        Body::Sized(..) => {
+            let metadata: Vec<_> = task.inputs.iter().map(|input| input.metadata().clone()).collect();
+            task.program.is_inline(&metadata)
+        }
+        Body::Pool(_) | Body::Async(_) | Body::Actor(_) => false,
+    }
 }
 
 fn program_call(task: Task, early: Recipient<Published>, cancelled: Arc<AtomicBool>) -> ProgramCall {
@@ -270,6 +299,75 @@ fn program_call(task: Task, early: Recipient<Published>, cancelled: Arc<AtomicBo
     }
 }
 
-fn send(done: &Recipient<Fulfil>, job: u64, outcome: Result<Vec<remex_protocol::tensor::Tensor>>) {
-    post(done, Fulfil(vec![Finished { job, outcome }]));
+/// Counts what a run gave, as soon as it is there: nobody begins beyond the budget because a message is on its way.
+#[derive(Debug)]
+struct Made {
+    account: Account,
+    reserved: u64,
+}
+
+impl Made {
+    fn finished(&self, job: u64, outcome: Result<Vec<Tensor>>) -> Finished {
+        let size: u64 = outcome.iter().flatten().map(|tensor| tensor.bytes().len() as u64).sum();
+        let beyond = size.saturating_sub(self.reserved);
+        let lease = (beyond > 0).then(|| self.account.take(beyond));
+        Finished { lease, ..Finished::new(job, outcome) }
+    }
+}
+
+/// Who is told how a run ended. Dropped before, it says that the executor is gone (I1).
+#[derive(Debug)]
+struct Finish {
+    done: Recipient<Fulfil>,
+    job: u64,
+    made: Made,
+    told: bool,
+}
+
+impl Finish {
+    fn tell(self, outcome: Result<Vec<Tensor>>) {
+        let done = self.done.clone();
+        post(&done, Fulfil(vec![self.told(outcome)]));
+    }
+
+    /// Somebody else tells it.
+    fn told(mut self, outcome: Result<Vec<Tensor>>) -> Finished {
+        self.told = true;
+        self.made.finished(self.job, outcome)
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        if !self.told {
+            post(&self.done, Fulfil(vec![Finished::new(self.job, Err(gone()))]));
+        }
+    }
+}
+
+/// The same for a compilation.
+#[derive(Debug)]
+struct Reported {
+    compilation: u64,
+    done: Option<Recipient<Compiled>>,
+}
+
+impl Reported {
+    fn tell(mut self, program: Result<Arc<Executable>>) {
+        if let Some(done) = self.done.take() {
+            post(&done, Compiled { compilation: self.compilation, program });
+        }
+    }
+}
+
+impl Drop for Reported {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            post(&done, Compiled { compilation: self.compilation, program: Err(gone()) });
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorCode::Internal, "the task's executor ended before the program was done: must not happen")
 }

@@ -8,7 +8,7 @@ use remex_protocol::{ids::ObjectId, tensor::Tensor};
 use crate::{
     Result,
     context::ContextShared,
-    objects::Fulfil,
+    objects::{Fulfil, Holds},
     programs::{Compiler, Executable, Published, Source},
 };
 
@@ -51,6 +51,10 @@ pub struct Task {
     pub deadline: Instant,
     /// The lane that it runs on: the number of its device on this task.
     pub lane: u16,
+    /// The memory of the inputs: it is free when the program has returned, not before.
+    pub(crate) holds: Holds,
+    /// Bytes of outputs for which there is memory already.
+    pub(crate) reserved: u64,
 }
 
 /// Nobody wants the results of these runs any more: one that has not begun does not begin, an async one is dropped at its

@@ -1,15 +1,23 @@
 //! The object manager as an actor.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient};
-use remex_protocol::{Frame, ids::ObjectId};
+use remex_protocol::{
+    ErrorCode, Frame, RemoteError,
+    ids::{CallId, ObjectId},
+};
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Step, Wanted,
+    memory::{Account, Held, MemoryBudget, MemoryFreed},
+    messages::answer_died,
     store::{Effect, Store},
-    table::Value,
 };
 use crate::{
     Result,
@@ -17,6 +25,7 @@ use crate::{
     context::ContextShared,
     envelope::post,
     executor::{Abort, Run},
+    limits::ObjectLimits,
     programs::Published,
     session::{Answers, SessionId},
 };
@@ -46,20 +55,24 @@ pub struct Neighbours {
     pub wanted: Recipient<Wanted>,
     /// The context of the objects, for programs that call other tasks.
     pub context: Option<Arc<ContextShared>>,
+    /// The memory that the task's objects may take.
+    pub memory: MemoryBudget,
+    /// How many objects and calls there may be.
+    pub limits: ObjectLimits,
 }
 
 impl ObjectManager {
     /// An empty manager on `task`. `tag` names its runs among those of the task, `seed` is for its hash table.
     pub fn new(task: impl Into<String>, tag: u64, seed: u64, neighbours: Neighbours) -> Self {
-        let Neighbours { run, abort, wanted, context } = neighbours;
-        let (state, sessions) = (Store::new(task, seed), BTreeMap::new());
+        let Neighbours { run, abort, wanted, context, memory, limits } = neighbours;
+        let (state, sessions) = (Store::new(task, seed, Account::new(memory, tag), limits), BTreeMap::new());
         Self { state, tag, sessions, run, abort, wanted, context, alarm: Alarm::default() }
     }
 
     /// Stores a chain that is ready from the beginning.
     #[must_use]
     pub fn with_ready_chain(mut self, id: ObjectId) -> Self {
-        self.state.store(id, Value::Chain);
+        self.state.store(id, Held::chain());
         self
     }
 
@@ -77,6 +90,13 @@ impl ObjectManager {
                     _ => answers.push((session, vec![frame])),
                 },
             }
+        }
+        if !tasks.is_empty() && !self.run.connected() {
+            let error = RemoteError::new(ErrorCode::Internal, "the executor of the task died, which is a bug");
+            for task in std::mem::take(&mut tasks) {
+                self.state.finished(task.job, Err(error.clone().into()));
+            }
+            self.carry_out(ctx);
         }
         if !tasks.is_empty() {
             let (done, early) = (ctx.address().recipient(), ctx.address().recipient());
@@ -105,17 +125,72 @@ impl ObjectManager {
 
 impl Actor for ObjectManager {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.state.account.attach(ctx.address().recipient());
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.state.account.detach();
+    }
+}
+
+impl Handler<MemoryFreed> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, _: MemoryFreed, ctx: &mut Context<Self>) {
+        self.state.freed();
+        self.carry_out(ctx);
+    }
 }
 
 impl Handler<Resolve> for ObjectManager {
     type Result = ();
 
-    fn handle(&mut self, Resolve { session, answers, steps }: Resolve, ctx: &mut Context<Self>) {
-        self.sessions.entry(session).or_insert(answers);
-        for step in steps {
+    fn handle(&mut self, mut resolve: Resolve, ctx: &mut Context<Self>) {
+        let (session, answers) = (resolve.session, resolve.answers.clone());
+        self.sessions.entry(session).or_insert_with(|| answers.clone());
+        let mut rest = Rest { steps: std::mem::take(&mut resolve.steps).into_iter(), current: None, answers };
+        while let Some(step) = rest.steps.next() {
+            rest.current = step.named();
             self.state.step(session, step);
+            rest.current = None;
         }
         self.carry_out(ctx);
+    }
+}
+
+/// The steps of a batch that have not been carried out. A panic answers them, as nobody else would.
+struct Rest {
+    steps: std::vec::IntoIter<Step>,
+    current: Option<(CallId, u8)>,
+    answers: Recipient<Answers>,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let current = self.current.take();
+        answer_died(&self.answers, current.into_iter().chain(self.steps.by_ref().filter_map(|step| step.named())));
+    }
+}
+
+impl Drop for ObjectManager {
+    /// After an orderly end nothing waits. This one died: its calls and puts fail with that (I1).
+    fn drop(&mut self) {
+        let error = RemoteError::new(ErrorCode::Internal, "the object manager of the context died, which is a bug");
+        // What panicked may have left the state half changed. A second panic, in the middle of the first, would end the
+        // process.
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            self.state.close(self.state.here(error));
+            self.state.take_effects()
+        }));
+        for effect in failed.unwrap_or_default() {
+            if let Effect::Answer(session, frame) = effect
+                && let Some(recipient) = self.sessions.get(&session)
+            {
+                post(recipient, Answers(vec![frame]));
+            }
+        }
     }
 }
 
@@ -173,6 +248,7 @@ impl Handler<Fulfil> for ObjectManager {
 
     fn handle(&mut self, Fulfil(finished): Fulfil, ctx: &mut Context<Self>) {
         for run in finished {
+            self.state.counted(run.job, run.lease);
             self.state.finished(run.job, run.outcome);
         }
         self.carry_out(ctx);

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use super::{
     jobs::{Job, JobId, Work},
+    memory::Held,
     store::{Effect, Store},
-    table::Value,
 };
 use crate::{Error, programs::Early};
 
@@ -29,7 +29,8 @@ impl Store {
         if *said == metadata {
             self.tell_metadata(id, output, metadata);
             if let Some(tensor) = tensor {
-                self.settle(object, Ok(Value::Tensor(tensor)));
+                let lease = self.lease_of_output(id, &tensor);
+                self.settle(object, Ok(Held::new(tensor, lease)));
             }
         } else {
             let error = differs(output, &metadata, said);
@@ -59,18 +60,22 @@ impl Store {
                 return Err(differs(i, tensor.metadata(), inferred));
             }
         }
-        Ok(())
+        // Of outputs whose size nobody knew before.
+        let unknown = run.outputs.iter().zip(tensors).filter(|(output, _)| output.inferred.is_none());
+        let bytes = unknown.map(|(_, tensor)| tensor.bytes().len() as u64).sum();
+        self.account.check(bytes)
     }
 
     fn complete(&mut self, id: JobId, tensors: Vec<Tensor>) {
-        let Some(Job { caller, work: Work::Run(run), .. }) = self.jobs.remove(id) else { return };
+        let Some(Job { caller, work: Work::Run(run), mut room, .. }) = self.jobs.remove(id) else { return };
         let mut metadata = SmallVec::with_capacity(tensors.len());
         for (output, tensor) in run.outputs.iter().zip(tensors) {
             metadata.push(output.need_metadata.then(|| tensor.metadata().clone()));
-            self.settle(output.id, Ok(Value::Tensor(tensor)));
+            let lease = self.cut(&mut room, tensor.bytes().len() as u64);
+            self.settle(output.id, Ok(Held::new(tensor, lease)));
         }
         if let Some(chain) = run.out_chain {
-            self.settle(chain, Ok(Value::Chain));
+            self.settle(chain, Ok(Held::chain()));
         }
         let reply = match run.kind {
             RemoteExecuteOpRequest::KIND => Reply::RemoteExecuteOp(RemoteExecuteOpReply { metadata }),
@@ -83,6 +88,7 @@ impl Store {
     pub(super) fn fail(&mut self, id: JobId, error: Error) {
         let Some(job) = self.jobs.remove(id) else { return };
         let caller = job.caller;
+        self.leave_line(&job);
         match job.work {
             Work::Fetch => self.answer_failed::<FetchObjectRequest>(caller, error),
             Work::Run(run) => {

@@ -9,7 +9,7 @@ use remex_protocol::{
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::table::Value;
+use super::memory::{Held, Room};
 use crate::{programs::Executable, session::SessionId};
 
 /// Names a job, and no other one that has the same slot later.
@@ -80,7 +80,7 @@ pub(crate) enum Work {
 /// An input of a job.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    Here(Value),
+    Here(Held),
     Waiting(ObjectId),
 }
 
@@ -92,6 +92,8 @@ pub(crate) struct Job {
     pub(crate) inputs: SmallVec<[Input; 3]>,
     /// How many inputs, and whether a program, are not there yet.
     pub(crate) missing: u32,
+    /// The memory that it takes, or waits for.
+    pub(crate) room: Option<Room>,
     pub(crate) work: Work,
 }
 
@@ -102,6 +104,11 @@ impl Job {
             Work::Run(run) => self.inputs.len().saturating_sub(run.in_chains as usize),
             Work::Fetch => self.inputs.len(),
         }
+    }
+
+    /// How many inputs are not there yet.
+    pub(crate) fn waits(&self) -> usize {
+        self.inputs.iter().filter(|input| matches!(input, Input::Waiting(_))).count()
     }
 }
 
@@ -150,6 +157,7 @@ mod tests {
             deadline: crate::testing::instant(),
             inputs: SmallVec::new(),
             missing: 0,
+            room: None,
             work: Work::Fetch,
         };
         let mut jobs = Jobs::default();

@@ -5,14 +5,19 @@ use std::{sync::Arc, time::Instant};
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use remex_protocol::{
-    calls::{DeleteMode, InputRef, Origin, OutputRef},
+    Body, ErrorCode, Frame, RemoteError, Rpc,
+    calls::{
+        DeleteMode, DeleteObjectsRequest, FailObjectsRequest, FetchObjectRequest, InputRef, Origin, OutputRef,
+        PutObjectRequest,
+    },
     ids::{CallId, ObjectId, TaskIndex},
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::jobs::Caller;
+use super::{jobs::Caller, memory::Lease};
 use crate::{
     Error, Result,
+    envelope::post,
     programs::Executable,
     session::{Answers, SessionId},
 };
@@ -27,8 +32,29 @@ pub struct Resolve {
     pub session: SessionId,
     /// Who is answered.
     pub answers: Recipient<Answers>,
-    /// What is wanted.
+    /// What is wanted. Take it out with `std::mem::take`: what is dropped in here is answered with `Internal`.
     pub steps: Vec<Step>,
+}
+
+impl Drop for Resolve {
+    /// A manager that is gone drops its mailbox: whoever waits for it is told (I1).
+    fn drop(&mut self) {
+        let steps = std::mem::take(&mut self.steps);
+        answer_died(&self.answers, steps.iter().filter_map(Step::named));
+    }
+}
+
+/// Answers calls whose object manager died.
+pub(super) fn answer_died(answers: &Recipient<Answers>, calls: impl IntoIterator<Item = (CallId, u8)>) {
+    let error = RemoteError::new(ErrorCode::Internal, "the object manager of the context is gone: it died");
+    let frame = |(call, kind)| {
+        let error = Box::new(error.clone().of_call(call));
+        Frame::new(call, Body::Failed { kind, error })
+    };
+    let frames: Vec<_> = calls.into_iter().map(frame).collect();
+    if !frames.is_empty() {
+        post(answers, Answers(frames));
+    }
 }
 
 /// One thing that a call wants of the objects.
@@ -196,6 +222,15 @@ pub struct Finished {
     pub job: u64,
     /// Its outputs, in order and as many as the call names, or why there are none.
     pub outcome: Result<Vec<Tensor>>,
+    /// The memory of outputs for which none was reserved.
+    pub(crate) lease: Option<Lease>,
+}
+
+impl Finished {
+    /// A run that ended so.
+    pub fn new(job: u64, outcome: Result<Vec<Tensor>>) -> Self {
+        Self { job, outcome, lease: None }
+    }
 }
 
 // To the context.
@@ -221,14 +256,33 @@ pub struct Want {
 pub struct Stats {
     /// Objects and tombstones in the table.
     pub objects: usize,
+    /// Those of them that are tombstones: given up before they were ready.
+    pub tombstones: usize,
     /// Calls that wait or run.
     pub jobs: usize,
+    /// Calls and objects that were refused because of a limit.
+    pub refused: u64,
 }
 
 /// Asks for the numbers.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Stats>")]
 pub struct Inspect;
+
+impl Step {
+    /// The call that waits for an answer to this, and the number of its kind.
+    pub(super) fn named(&self) -> Option<(CallId, u8)> {
+        match self {
+            Step::Run(run) => Some((run.call, run.kind)),
+            Step::Refuse { call, kind, .. } => Some((*call, *kind)),
+            Step::Await { call, .. } => Some((*call, FetchObjectRequest::KIND)),
+            Step::Put { call, .. } => Some((*call, PutObjectRequest::KIND)),
+            Step::Delete { call, .. } => Some((*call, DeleteObjectsRequest::KIND)),
+            Step::Fail { call, .. } => Some((*call, FailObjectsRequest::KIND)),
+            Step::Payload { .. } | Step::Cancel { .. } => None,
+        }
+    }
+}
 
 impl Run {
     /// What must be ready: the inputs, and behind them the chains.

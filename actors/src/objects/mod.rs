@@ -12,12 +12,20 @@
 //!   published one by one.
 //! - **I4 (states).** `Pending → Ready | Failed`, once. A failed object gives its cause at once.
 //! - **I4a (origin).** An unknown object is `NotFound` at once if it should be here, and waited for otherwise.
+//! - **I8 (bounded).** Objects take no more memory than the task's budget; a call that needs some takes all of it in one step
+//!   when it could otherwise run, in order of arrival, and holds none while it waits.
 //! - **I7 (validate, then act).** A refused call changes nothing but its unused outputs.
 
 mod actor;
+mod budget;
 mod endings;
 mod jobs;
+mod memory;
+#[cfg(test)]
+mod memory_test;
 mod messages;
+mod puts;
+mod reserving;
 #[cfg(test)]
 mod rig;
 mod runs;
@@ -29,7 +37,10 @@ mod store_test;
 mod table;
 
 pub use actor::{Neighbours, ObjectManager};
+pub use budget::{MemoryLimits, WhenFull};
 pub use jobs::Caller;
+pub(crate) use memory::{Account, Holds};
+pub use memory::{MemoryBudget, MemoryFreed, MemoryUse};
 pub use messages::{
     Binding, Bound, Close, Fetched, Finished, Foreseen, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want,
     Wanted,

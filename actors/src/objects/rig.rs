@@ -14,12 +14,14 @@ use remex_protocol::{
 };
 
 use super::{
-    Binding, Run, Stats, Step, Want,
+    Binding, MemoryBudget, MemoryLimits, Run, Stats, Step, Want,
+    memory::Account,
     store::{Effect, Store},
 };
 use crate::{
     Error,
     executor::Task,
+    limits::ObjectLimits,
     programs::{Early, Executable, native},
     session::SessionId,
     testing::instant,
@@ -43,6 +45,7 @@ pub(super) fn failure(words: &str) -> Error {
 
 pub(super) struct Rig {
     pub(super) store: Store,
+    pub(super) memory: MemoryBudget,
     pub(super) start: Instant,
     pub(super) tasks: Vec<Task>,
     pub(super) aborted: Vec<u64>,
@@ -56,9 +59,16 @@ impl Rig {
     pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
     pub(super) fn new() -> Self {
+        Self::with(MemoryLimits::default(), ObjectLimits::default())
+    }
+
+    pub(super) fn with(memory: MemoryLimits, limits: ObjectLimits) -> Self {
+        let memory = MemoryBudget::new(memory);
+        let account = Account::new(memory.clone(), 1);
         let program = Arc::new(native(|_| Ok(Vec::new())));
         Self {
-            store: Store::new("/job:t/task:0", 3),
+            store: Store::new("/job:t/task:0", 3, account, limits),
+            memory,
             start: instant(),
             tasks: Vec::new(),
             aborted: Vec::new(),
@@ -247,6 +257,17 @@ impl Rig {
     pub(super) fn data(&self, call: u32) -> Bytes {
         assert!(self.is_done(call), "{:?}", self.outcome(call));
         self.frames(call).last().unwrap().payload.clone().into_bytes()
+    }
+
+    /// What waited for memory looks whether there is some.
+    pub(super) fn freed(&mut self) -> &mut Self {
+        self.store.freed();
+        self.collect()
+    }
+
+    /// Bytes of the budget that are used.
+    pub(super) fn used(&self) -> u64 {
+        self.memory.usage().used
     }
 
     pub(super) fn stats(&self) -> Stats {

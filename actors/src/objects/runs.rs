@@ -13,6 +13,8 @@ use smallvec::SmallVec;
 use super::{
     Binding, Run,
     jobs::{Caller, Input, Job, JobId, Output, RunJob, Work},
+    memory::{Held, Holds},
+    reserving::outputs,
     store::{Effect, Event, Store},
     table::{Found, Value, Waiter},
 };
@@ -47,7 +49,7 @@ impl Store {
             inferred: false,
         });
         made.iter().for_each(|object| self.reserve(*object));
-        let id = self.add(Job { caller, deadline: run.deadline, inputs, missing, work }, &from);
+        let id = self.add(Job { caller, deadline: run.deadline, inputs, missing, room: None, work }, &from);
         if let Some(compilation) = compilation {
             self.compiling.entry(compilation).or_default().push(id);
         }
@@ -55,10 +57,13 @@ impl Store {
             self.start(id);
         } else {
             self.infer(id);
+            self.line_up(id);
         }
     }
 
-    fn check_made(&self, run: &Run, made: &[ObjectId]) -> Result<(), Error> {
+    fn check_made(&mut self, run: &Run, made: &[ObjectId]) -> Result<(), Error> {
+        self.check_jobs()?;
+        self.check_objects(made.len() + self.unknown(run.taken().map(|input| input.object)))?;
         for (i, &output) in made.iter().enumerate() {
             if let Some(error) = self.unusable(output) {
                 return Err(error);
@@ -87,7 +92,7 @@ impl Store {
             return Err(error.clone());
         }
         match self.table.find(object) {
-            Found::Ready(value) => Ok(Input::Here(value.clone())),
+            Found::Ready(held) => Ok(Input::Here(held.clone())),
             Found::Failed(error) => Err(error.clone()),
             Found::Wait => Ok(Input::Waiting(object)),
             Found::Nothing if !object.is_valid() || self.table.is_pending(object) => Err(self.not_found(object).into()),
@@ -127,7 +132,8 @@ impl Store {
     pub(super) fn refuse(&mut self, caller: Caller, kind: u8, outputs: &[ObjectId], error: Error) {
         let error = error.map(|error| error.of_call(caller.call));
         for &output in outputs {
-            if output.is_valid() && !self.table.is_taken(output) && self.closed.is_none() {
+            let is_room = self.table.len() < self.limits.objects;
+            if is_room && output.is_valid() && !self.table.is_taken(output) && self.closed.is_none() {
                 self.poison(output, &error);
             }
         }
@@ -138,7 +144,7 @@ impl Store {
         while let Some(event) = self.events.pop_front() {
             match event {
                 Event::Known(waiter) => self.known(waiter),
-                Event::Settled(waiter, Ok(value)) => self.input_is_there(waiter, value),
+                Event::Settled(waiter, Ok(held)) => self.input_is_there(waiter, held),
                 Event::Settled(waiter, Err(error)) => {
                     let step = self.run_job(waiter.job).map(|run| run.name.clone());
                     let error = match step {
@@ -151,15 +157,16 @@ impl Store {
         }
     }
 
-    fn input_is_there(&mut self, waiter: Waiter, value: Value) {
+    fn input_is_there(&mut self, waiter: Waiter, held: Held) {
         let Some(job) = self.jobs.get_mut(waiter.job) else { return };
         let Some(input) = job.inputs.get_mut(waiter.input as usize) else { return };
-        *input = Input::Here(value);
+        *input = Input::Here(held);
         job.missing -= 1;
         if job.missing == 0 {
             self.start(waiter.job);
         } else {
             self.infer(waiter.job);
+            self.line_up(waiter.job);
         }
     }
 
@@ -195,6 +202,7 @@ impl Store {
                         self.start(id);
                     } else {
                         self.infer(id);
+                        self.line_up(id);
                     }
                 }
             }
@@ -205,15 +213,22 @@ impl Store {
     /// Everything that a job waits for is there.
     pub(super) fn start(&mut self, id: JobId) {
         self.infer(id);
+        if !self.has_room(id) {
+            return;
+        }
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.inputs.truncate(job.given());
+        let mut holds = Holds::new();
         let tensors: Result<Vec<Tensor>, usize> = job
             .inputs
             .drain(..)
             .enumerate()
             .map(|(i, input)| match input {
-                Input::Here(Value::Tensor(tensor)) => Ok(tensor),
-                Input::Here(Value::Chain) | Input::Waiting(_) => Err(i),
+                Input::Here(Held { value: Value::Tensor(tensor), lease }) => {
+                    holds.extend(lease);
+                    Ok(tensor)
+                }
+                Input::Here(Held { value: Value::Chain, .. }) | Input::Waiting(_) => Err(i),
             })
             .collect();
         let tensors = match tensors {
@@ -224,6 +239,7 @@ impl Store {
                 return self.fail(id, error);
             }
         };
+        let reserved = outputs(job);
         match &mut job.work {
             Work::Run(run) => {
                 run.running = true;
@@ -242,6 +258,8 @@ impl Store {
                     baggage: std::mem::take(&mut run.baggage),
                     deadline: job.deadline,
                     lane: run.lane,
+                    holds,
+                    reserved,
                 })));
             }
             Work::Fetch => {
@@ -257,7 +275,7 @@ impl Store {
 
     /// Asks the program's inference, once, when the metadata of all inputs is known: checks the inputs, and settles the
     /// metadata of those outputs that follow from them.
-    fn infer(&mut self, id: JobId) {
+    pub(super) fn infer(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let (missing, given) = (job.missing, job.given());
         let Work::Run(run) = &mut job.work else { return };
@@ -265,8 +283,8 @@ impl Store {
         let Some(program) = run.program.clone().filter(unasked) else { return };
         let table = &self.table;
         let metadata = job.inputs[..given].iter().map(|input| match input {
-            Input::Here(Value::Tensor(tensor)) => Some(tensor.metadata().clone()),
-            Input::Here(Value::Chain) => None,
+            Input::Here(Held { value: Value::Tensor(tensor), .. }) => Some(tensor.metadata().clone()),
+            Input::Here(Held { value: Value::Chain, .. }) => None,
             Input::Waiting(object) => table.metadata(*object).cloned(),
         });
         let Some(metadata) = metadata.collect::<Option<Vec<_>>>() else { return };
@@ -279,6 +297,12 @@ impl Store {
                 return self.fail(id, error);
             }
         };
+        // What can never fit is refused before anything is made for it.
+        let sizes = inferred.iter().flatten().map(|metadata| metadata.size_bytes().unwrap_or(u64::MAX));
+        if let Err(error) = self.account.check(sizes.fold(0, u64::saturating_add)) {
+            let error = error.map(|error| error.on_task(&self.task));
+            return self.fail(id, error);
+        }
         // What runs inline is done in this turn: its metadata comes with its completion.
         let soon = missing == 0 && program.is_inline(&metadata);
         for (output, metadata) in inferred.into_iter().enumerate() {

@@ -17,9 +17,12 @@ use remex_protocol::{
 use super::{
     Step, Want,
     jobs::{Caller, Input, Job, JobId, Jobs, RunJob, Work},
-    table::{Table, Value, Waiter},
+    memory::{Account, Held},
+    puts::Put,
+    reserving::{HeldBack, Waits},
+    table::{Table, Waiter},
 };
-use crate::{Error, executor::Task, session::SessionId};
+use crate::{Error, executor::Task, limits::ObjectLimits, session::SessionId};
 
 /// What the actor around this has to do.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(crate) enum Effect {
 #[derive(Debug)]
 pub(super) enum Event {
     /// An input is there, or never will be.
-    Settled(Waiter, Result<Value, Error>),
+    Settled(Waiter, Result<Held, Error>),
     /// An input's metadata is known.
     Known(Waiter),
 }
@@ -52,8 +55,16 @@ pub(crate) struct Store {
     pub(super) jobs: Jobs,
     /// Jobs that wait for a program, by compilation.
     pub(super) compiling: BTreeMap<u64, Vec<JobId>>,
-    /// Puts whose bytes are on their way.
-    pub(super) puts: BTreeMap<(SessionId, CallId), (ObjectId, TensorMetadata)>,
+    /// Puts whose bytes are on their way, or that wait for memory.
+    pub(super) puts: BTreeMap<(SessionId, CallId), Put>,
+    pub(super) account: Account,
+    pub(super) limits: ObjectLimits,
+    /// Who waits for memory, by place in the line.
+    pub(super) line: BTreeMap<u64, Waits>,
+    /// Objects of other tasks that came and found no room: to be asked for again when there is some.
+    pub(super) held_back: BTreeMap<ObjectId, HeldBack>,
+    /// Calls and objects that were refused because of a limit.
+    pub(super) refused: u64,
     /// Objects that somebody waits for and nobody has announced, and until when.
     pub(super) expected: BTreeMap<ObjectId, Instant>,
     /// Objects that are being fetched, from where and until when.
@@ -67,13 +78,18 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(task: impl Into<String>, seed: u64) -> Self {
+    pub(crate) fn new(task: impl Into<String>, seed: u64, account: Account, limits: ObjectLimits) -> Self {
         Self {
             task: task.into(),
             table: Table::new(seed),
             jobs: Jobs::default(),
             compiling: BTreeMap::new(),
             puts: BTreeMap::new(),
+            account,
+            limits,
+            line: BTreeMap::new(),
+            held_back: BTreeMap::new(),
+            refused: 0,
             expected: BTreeMap::new(),
             fetching: BTreeMap::new(),
             earliest: None,
@@ -84,7 +100,7 @@ impl Store {
     }
 
     /// Stores a value that is there from the beginning (the ready chain).
-    pub(crate) fn store(&mut self, id: ObjectId, value: Value) {
+    pub(crate) fn store(&mut self, id: ObjectId, value: Held) {
         self.table.reserve(id);
         self.settle(id, Ok(value));
     }
@@ -117,56 +133,31 @@ impl Store {
     }
 
     pub(crate) fn stats(&self) -> super::Stats {
-        super::Stats { objects: self.table.len(), jobs: self.jobs.len() }
+        super::Stats {
+            objects: self.table.len(),
+            tombstones: self.table.tombstones(),
+            jobs: self.jobs.len(),
+            refused: self.refused,
+        }
     }
 
     fn fetch(&mut self, caller: Caller, object: ObjectId, origin: Origin, deadline: Instant) {
-        match self.input(object, origin) {
+        let unknown = self.unknown([object]);
+        let checked = self.check_jobs().and_then(|()| self.check_objects(unknown));
+        let input = checked.and_then(|()| self.input(object, origin));
+        match input {
             Err(error) => self.answer_failed::<FetchObjectRequest>(caller, error),
             Ok(input) => {
                 let missing = u32::from(matches!(input, Input::Waiting(_)));
-                let job = Job { caller, deadline, inputs: [input].into_iter().collect(), missing, work: Work::Fetch };
+                let inputs = [input].into_iter().collect();
+                let job = Job { caller, deadline, inputs, missing, room: None, work: Work::Fetch };
                 let id = self.add(job, &[(object, origin)]);
                 if missing == 0 {
                     self.start(id);
                 } else {
+                    self.line_up(id);
                     self.events.push_back(Event::Known(Waiter { job: id, input: 0 }));
                 }
-            }
-        }
-    }
-
-    fn put(&mut self, caller: Caller, object: ObjectId, metadata: TensorMetadata, data: Option<Bytes>) {
-        if let Some(error) = self.unusable(object) {
-            return self.answer_failed::<PutObjectRequest>(caller, error);
-        }
-        self.reserve(object);
-        match data {
-            Some(data) => self.store_put(caller, object, metadata, data),
-            None => {
-                self.know(object, metadata.clone());
-                self.puts.insert((caller.session, caller.call), (object, metadata));
-            }
-        }
-    }
-
-    fn payload(&mut self, caller: Caller, data: Bytes) {
-        // Of a put that was cancelled or refused the bytes come all the same.
-        if let Some((object, metadata)) = self.puts.remove(&(caller.session, caller.call)) {
-            self.store_put(caller, object, metadata, data);
-        }
-    }
-
-    fn store_put(&mut self, caller: Caller, object: ObjectId, metadata: TensorMetadata, data: Bytes) {
-        match Tensor::from_bytes(metadata, data) {
-            Ok(tensor) => {
-                self.settle(object, Ok(Value::Tensor(tensor)));
-                self.answer(caller, Reply::PutObject(PutObjectReply {}), Bytes::new());
-            }
-            Err(error) => {
-                let error = self.here(RemoteError::new(ErrorCode::InvalidArgument, error.to_string()));
-                self.settle(object, Err(error.clone()));
-                self.answer_failed::<PutObjectRequest>(caller, error);
             }
         }
     }
@@ -191,7 +182,7 @@ impl Store {
     fn fail_objects(&mut self, caller: Caller, objects: Vec<ObjectId>, cause: Error) {
         let mut failures = Vec::new();
         for object in objects {
-            match self.unusable(object) {
+            match self.unusable(object).or_else(|| self.check_objects(1).err()) {
                 Some(error) => failures.push(DeleteFailure { object, error: error.remote().clone() }),
                 None => self.poison(object, &cause),
             }
@@ -211,9 +202,8 @@ impl Store {
         let job = self.jobs.iter().find(|(_, job)| job.caller == caller).map(|(id, _)| id);
         if let Some(job) = job {
             self.fail(job, error);
-        } else if let Some((object, _)) = self.puts.remove(&(caller.session, caller.call)) {
-            self.settle(object, Err(error.clone()));
-            self.answer_failed::<PutObjectRequest>(caller, error);
+        } else {
+            self.fail_put(caller, &error);
         }
     }
 
@@ -223,12 +213,8 @@ impl Store {
         let of_session = |(id, job): (JobId, &Job)| (job.caller.session == session).then_some(id);
         let jobs: Vec<_> = self.jobs.iter().filter_map(of_session).collect();
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
-        let puts = self.puts.extract_if(.., |(of, _), _| *of == session);
-        let puts: Vec<_> = puts.map(|((_, call), (object, _))| (call, object)).collect();
-        for (call, object) in puts {
-            self.settle(object, Err(error.clone()));
-            self.answer_failed::<PutObjectRequest>(Caller::new(session, call), error.clone());
-        }
+        let puts: Vec<_> = self.puts.keys().filter(|(of, _)| *of == session).copied().collect();
+        puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
         self.look_at_events();
     }
 
@@ -236,12 +222,11 @@ impl Store {
     pub(crate) fn close(&mut self, error: Error) {
         let jobs: Vec<_> = self.jobs.iter().map(|(id, _)| id).collect();
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
-        let puts = std::mem::take(&mut self.puts);
-        for ((session, call), _) in puts {
-            self.answer_failed::<PutObjectRequest>(Caller::new(session, call), error.clone());
-        }
+        let puts: Vec<_> = self.puts.keys().copied().collect();
+        puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
         self.look_at_events();
         self.table = Table::new(0);
+        self.held_back.clear();
         self.closed = Some(error);
     }
 
@@ -271,9 +256,17 @@ impl Store {
         if let Some(deadline) = latest.filter(|latest| expired && *latest > until) {
             return self.want(object, owner, deadline);
         }
-        self.settle(object, outcome.map(Value::Tensor));
-        self.table.forget(object);
+        match outcome {
+            Ok(tensor) => self.fetched_whole(object, owner, tensor),
+            Err(error) => self.end_fetch(object, Err(error)),
+        }
         self.look_at_events();
+    }
+
+    /// A fetch is over. Whoever waited has the object; the copy in the table is not kept.
+    pub(super) fn end_fetch(&mut self, object: ObjectId, outcome: Result<Held, Error>) {
+        self.settle(object, outcome);
+        self.table.forget(object);
     }
 
     /// The owner of an object that was asked for says what it will be.
@@ -308,12 +301,12 @@ impl Store {
         self.table.reserve(id);
     }
 
-    pub(super) fn settle(&mut self, id: ObjectId, outcome: Result<Value, Error>) {
+    pub(super) fn settle(&mut self, id: ObjectId, outcome: Result<Held, Error>) {
         let waiters = self.table.settle(id, outcome.clone());
         self.notify(waiters, outcome);
     }
 
-    pub(super) fn notify(&mut self, waiters: Vec<Waiter>, outcome: Result<Value, Error>) {
+    pub(super) fn notify(&mut self, waiters: Vec<Waiter>, outcome: Result<Held, Error>) {
         self.events.extend(waiters.into_iter().map(|waiter| Event::Settled(waiter, outcome.clone())));
     }
 

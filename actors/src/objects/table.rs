@@ -9,7 +9,7 @@ use remex_protocol::{
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::jobs::JobId;
+use super::{jobs::JobId, memory::Held};
 use crate::Error;
 
 /// What an object is.
@@ -35,7 +35,7 @@ pub(crate) enum State {
     Expected,
     /// Somebody is making it.
     Pending,
-    Ready(Value),
+    Ready(Held),
     Failed(Error),
 }
 
@@ -57,7 +57,7 @@ impl Entry {
 /// What a lookup found.
 #[derive(Debug)]
 pub(crate) enum Found<'a> {
-    Ready(&'a Value),
+    Ready(&'a Held),
     Failed(&'a Error),
     /// It is not ready.
     Wait,
@@ -70,16 +70,27 @@ pub(crate) enum Found<'a> {
 pub(crate) struct Table {
     // Seeded: the ids come from peers, and they shall not choose what collides.
     entries: HashMap<ObjectId, Entry, FixedState>,
+    tombstones: usize,
 }
 
 impl Table {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)) }
+        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)), tombstones: 0 }
     }
 
     /// How many objects there are, tombstones among them.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many of them are tombstones.
+    pub(crate) fn tombstones(&self) -> usize {
+        self.tombstones
+    }
+
+    /// Who waits for an object.
+    pub(crate) fn waiters(&self, id: ObjectId) -> &[Waiter] {
+        self.entries.get(&id).map_or(&[], |entry| &entry.waiters)
     }
 
     pub(crate) fn find(&self, id: ObjectId) -> Found<'_> {
@@ -135,7 +146,7 @@ impl Table {
     }
 
     /// The producer of a pending object ends. Says who waited; of any other object this changes nothing (I4).
-    pub(crate) fn settle(&mut self, id: ObjectId, outcome: Result<Value, Error>) -> Vec<Waiter> {
+    pub(crate) fn settle(&mut self, id: ObjectId, outcome: Result<Held, Error>) -> Vec<Waiter> {
         let Some(entry) = self.entries.get_mut(&id) else { return Vec::new() };
         if !matches!(entry.state, State::Pending) {
             return Vec::new();
@@ -143,14 +154,15 @@ impl Table {
         let waiters = std::mem::take(&mut entry.waiters);
         if entry.given_up {
             self.entries.remove(&id);
+            self.tombstones -= 1;
             return waiters;
         }
         entry.state = match outcome {
-            Ok(value) => {
-                if let Value::Tensor(tensor) = &value {
+            Ok(held) => {
+                if let Value::Tensor(tensor) = &held.value {
                     entry.metadata = Some(tensor.metadata().clone());
                 }
-                State::Ready(value)
+                State::Ready(held)
             }
             Err(error) => State::Failed(error),
         };
@@ -176,6 +188,7 @@ impl Table {
             State::Expected => Err(()),
             State::Pending => {
                 entry.given_up = true;
+                self.tombstones += 1;
                 Ok(match mode {
                     DeleteMode::Release => Vec::new(),
                     DeleteMode::Delete => std::mem::take(&mut entry.waiters),
@@ -186,7 +199,9 @@ impl Table {
 
     /// Forgets an object, whatever its state. Says who waited.
     pub(crate) fn forget(&mut self, id: ObjectId) -> Vec<Waiter> {
-        self.entries.remove(&id).map(|entry| entry.waiters).unwrap_or_default()
+        let Some(entry) = self.entries.remove(&id) else { return Vec::new() };
+        self.tombstones -= usize::from(entry.given_up);
+        entry.waiters
     }
 
     /// Forgets an object that nobody has announced.
@@ -215,7 +230,7 @@ mod tests {
         ids.extend((0..1000).map(|_| id(rng.random_range(8..10), rng.random_range(100..u64::MAX / 2))));
         let mut table = Table::new(rng.random());
         ids.iter().for_each(|id| table.reserve(*id));
-        ids.iter().for_each(|id| drop(table.settle(*id, Ok(Value::Chain))));
+        ids.iter().for_each(|id| drop(table.settle(*id, Ok(Held::chain()))));
         ids.shuffle(&mut rng);
         while let Some(gone) = ids.pop() {
             assert_eq!(table.give_up(gone, DeleteMode::Delete), Ok(Vec::new()), "{gone}, seed {seed}");

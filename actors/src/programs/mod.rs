@@ -6,6 +6,7 @@
 mod async_call;
 mod call;
 mod compiler;
+mod entry;
 mod error;
 mod executable;
 mod golden;

@@ -8,13 +8,11 @@ use remex_protocol::{
     ids::{CallId, DeviceIndex, ProgramIndex},
 };
 
-use super::{Executable, Source};
-use crate::{Error, Result, objects::Binding, session::SessionId};
-
-/// Most programs of a context on a task.
-pub(crate) const MAX_PROGRAMS: usize = 1024;
-/// Most bytes of all programs of a context on a task, together.
-pub(crate) const MAX_PROGRAM_BYTES: usize = 1 << 30;
+use super::{
+    Executable, Source,
+    entry::{Entry, State, size},
+};
+use crate::{Error, Result, limits::ProgramLimits, objects::Binding, session::SessionId};
 
 /// A registration, as it was asked for.
 #[derive(Clone, Debug)]
@@ -50,31 +48,6 @@ pub(crate) struct Bound {
     pub(crate) outputs: Option<Vec<DeviceIndex>>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    name: Arc<str>,
-    format: String,
-    source: Source,
-    devices: Vec<DeviceIndex>,
-    default_device: DeviceIndex,
-    state: State,
-    /// How many indexes stand for it.
-    users: usize,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Its bytes are stored; it is compiled at its first call.
-    Stored,
-    Compiling {
-        compilation: u64,
-        /// Names under which calls wait that came before the program's bytes.
-        aliases: Vec<u64>,
-        waiting: Vec<(SessionId, CallId)>,
-    },
-    Ready(Arc<Executable>),
-}
-
 /// What an index stands for.
 #[derive(Debug)]
 enum Slot {
@@ -92,6 +65,8 @@ pub(crate) struct Registry {
     slots: BTreeMap<(SessionId, ProgramIndex), Slot>,
     bytes: usize,
     compilations: u64,
+    limits: ProgramLimits,
+    refused: u64,
 }
 
 /// What a registration comes to.
@@ -106,10 +81,23 @@ pub(crate) struct Registered {
 }
 
 impl Registry {
+    /// The same with other limits.
+    pub(crate) fn with(self, limits: ProgramLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Programs, their bytes, and registrations that were refused because of a limit.
+    pub(crate) fn counts(&self) -> (usize, usize, u64) {
+        (self.entries.len(), self.bytes, self.refused)
+    }
+
     /// A registration has come whose program's bytes are on their way: calls may refer to it already. An index that
     /// stands for something is left alone; the registration is refused when it is whole.
     pub(crate) fn announce(&mut self, session: SessionId, index: ProgramIndex, name: &str) {
         let compilation = self.compilations + 1;
+        if self.slots.len() >= self.limits.indexes {
+            return;
+        }
         if let std::collections::btree_map::Entry::Vacant(slot) = self.slots.entry((session, index)) {
             slot.insert(Slot::Arriving(compilation, name.into()));
             self.compilations = compilation;
@@ -120,6 +108,15 @@ impl Registry {
     pub(crate) fn register(&mut self, registration: Registration) -> Registered {
         let slot = (registration.session, registration.index);
         let arriving = match self.slots.get(&slot) {
+            None if self.slots.len() >= self.limits.indexes => {
+                self.refused += 1;
+                let message = format!(
+                    "{} numbers stand for programs or for failed registrations, which is the limit: unregister some",
+                    self.slots.len()
+                );
+                let answer = Some(Err(Error::new(ErrorCode::ResourceExhausted, message)));
+                return Registered { answer, ..Registered::default() };
+            }
             None => None,
             Some(Slot::Arriving(compilation, _)) => Some(*compilation),
             Some(Slot::Named(_) | Slot::Failed(_)) => {
@@ -193,10 +190,11 @@ impl Registry {
             };
             return Ok((entry.name.clone(), reply, None));
         }
-        let size = new.source.bytes.len();
-        if self.entries.len() >= MAX_PROGRAMS || self.bytes.saturating_add(size) > MAX_PROGRAM_BYTES {
-            let message =
-                format!("a context has at most {MAX_PROGRAMS} programs of {MAX_PROGRAM_BYTES} bytes together");
+        let size = size(&new.source);
+        let ProgramLimits { programs, bytes, .. } = self.limits;
+        if self.entries.len() >= programs || self.bytes.saturating_add(size) > bytes {
+            self.refused += 1;
+            let message = format!("a context has at most {programs} programs of {bytes} bytes together here");
             return Err(Error::new(ErrorCode::ResourceExhausted, message));
         }
         self.bytes += size;
@@ -330,63 +328,8 @@ impl Registry {
 
     fn remove(&mut self, name: &Arc<str>) {
         if let Some(entry) = self.entries.remove(name) {
-            self.bytes -= entry.source.bytes.len();
+            self.bytes -= size(&entry.source);
         }
-    }
-}
-
-impl Entry {
-    fn is_same(&self, new: &Registration) -> bool {
-        self.format == new.format
-            && self.source.entry == new.source.entry
-            && self.source.bytes == new.source.bytes
-            && self.devices == new.output_devices
-    }
-
-    fn compile(&mut self, compilations: &mut u64, waiting: Vec<(SessionId, CallId)>) -> ToCompile {
-        *compilations += 1;
-        self.state = State::Compiling { compilation: *compilations, aliases: Vec::new(), waiting };
-        ToCompile { compilation: *compilations, format: self.format.clone(), source: self.source.clone() }
-    }
-
-    fn check_outputs(&self, program: &Executable) -> Result<()> {
-        match program.outputs {
-            Some(count) if !self.devices.is_empty() && count != self.devices.len() => {
-                let devices = self.devices.len();
-                let message = format!("the program has {count} outputs, but devices for {devices} were given");
-                Err(RemoteError::new(ErrorCode::InvalidArgument, message).in_program(&self.name).into())
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// The devices of the outputs, where they are known.
-    fn outputs(&self) -> Option<Vec<DeviceIndex>> {
-        if !self.devices.is_empty() {
-            return Some(self.devices.clone());
-        }
-        match &self.state {
-            State::Ready(program) => program.outputs.map(|count| vec![self.default_device; count]),
-            State::Stored | State::Compiling { .. } => None,
-        }
-    }
-
-    fn reply(&self) -> RegisterFunctionReply {
-        let signature = match &self.state {
-            State::Ready(program) => program.known_signature().cloned(),
-            State::Stored | State::Compiling { .. } => None,
-        };
-        RegisterFunctionReply { signature, output_devices: self.outputs() }
-    }
-
-    fn bound(&self) -> Bound {
-        let binding = match &self.state {
-            State::Ready(program) => Binding::Ready(program.clone()),
-            State::Compiling { compilation, .. } => Binding::Compiling(*compilation),
-            // `find` has just begun to compile it.
-            State::Stored => Binding::Compiling(0),
-        };
-        Bound { name: self.name.clone(), binding, outputs: self.outputs() }
     }
 }
 

@@ -104,3 +104,28 @@ fn who_leaves_while_a_program_is_compiled_is_to_be_answered() {
     let (_, _, answers) = registry.compiled(compilation, program(1));
     assert_eq!(answers.iter().map(|(session, ..)| *session).collect::<Vec<_>>(), [SessionId(2)]);
 }
+
+/// I8: programs, their bytes with those of their golden tensors, and the numbers that stand for them have limits.
+#[test]
+fn programs_bytes_and_numbers_are_bounded() {
+    let limits = ProgramLimits { programs: 2, bytes: 20, indexes: 4 };
+    let mut registry = Registry::default().with(limits);
+    let refused = |registered: Registered| registered.answer.unwrap().unwrap_err().code();
+    let tensor = remex_protocol::tensor::Tensor::from_slice([4], &[0u8; 4]).unwrap();
+    let golden =
+        crate::programs::Golden { inputs: vec![tensor.clone(), tensor.clone()], outputs: vec![tensor], tolerance: 0.0 };
+    let mut large = registration(0, "f", b"12345678");
+    large.source.golden = Some(golden);
+    assert!(registry.register(large).answer.is_none());
+    assert_eq!(registry.counts(), (1, 20, 0));
+    assert_eq!(refused(registry.register(registration(1, "g", b"1"))), ErrorCode::ResourceExhausted);
+    assert!(registry.register(registration(2, "h", b"")).answer.is_none());
+    assert_eq!(refused(registry.register(registration(3, "i", b""))), ErrorCode::ResourceExhausted);
+    // Those that failed stand for their failure, and count.
+    assert_eq!(refused(registry.register(registration(4, "f", b""))), ErrorCode::ResourceExhausted);
+    assert!(registry.find(SessionId(1), ProgramIndex(4)).is_err());
+    registry.unregister(SessionId(1), ProgramIndex(3)).unwrap();
+    registry.unregister(SessionId(1), ProgramIndex(0)).unwrap();
+    assert_eq!(registry.counts(), (1, 0, 3));
+    assert!(registry.register(registration(5, "g", b"1")).answer.is_none());
+}

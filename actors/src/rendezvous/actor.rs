@@ -7,8 +7,8 @@ use remex_protocol::{ErrorCode, ids::InstanceKey};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    Arrival, CancelReceive, Close, DataArrived, Datum, GiveBack, Receive, RendezvousLimits, RendezvousRecipients,
-    SendData, state::State,
+    Arrival, CancelReceive, Close, DataArrived, Datum, GiveBack, Inspect, Receive, RendezvousLimits,
+    RendezvousRecipients, RendezvousStats, SendData, state::State,
 };
 use crate::{Error, Result, alarm::Alarm};
 
@@ -38,6 +38,7 @@ impl Rendezvous {
             cancel: addr.clone().recipient(),
             give_back: addr.clone().recipient(),
             close: addr.clone().recipient(),
+            inspect: Some(addr.clone().recipient()),
             tickets: Arc::default(),
         }
     }
@@ -74,6 +75,23 @@ impl Rendezvous {
 
 impl Actor for Rendezvous {
     type Context = Context<Self>;
+}
+
+impl Drop for Rendezvous {
+    /// PR-3: after an orderly end nobody waits. This one died.
+    fn drop(&mut self) {
+        for to in self.state.close() {
+            self.fail(to, Error::new(ErrorCode::Internal, "the rendezvous of the context died, which is a bug"));
+        }
+    }
+}
+
+impl Handler<Inspect> for Rendezvous {
+    type Result = Result<RendezvousStats>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Context<Self>) -> Result<RendezvousStats> {
+        Ok(self.state.stats())
+    }
 }
 
 impl Handler<DataArrived> for Rendezvous {

@@ -81,3 +81,25 @@ pub struct GiveBack {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<()>")]
 pub struct Close(pub Error);
+
+// From the server.
+
+/// What the numbers of a rendezvous are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RendezvousStats {
+    /// Receives that wait.
+    pub waiting: usize,
+    /// Values that nobody has claimed.
+    pub values: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Claimed keys that are remembered.
+    pub remembered: usize,
+    /// Values and receives that were refused because of a limit.
+    pub refused: u64,
+}
+
+/// Asks for the numbers.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<RendezvousStats>")]
+pub struct Inspect;

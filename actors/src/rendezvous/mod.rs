@@ -30,6 +30,6 @@ mod state_test;
 
 pub use actor::Rendezvous;
 pub use answer::Answer;
-pub use messages::{Arrival, CancelReceive, Close, DataArrived, GiveBack, Receive, SendData};
+pub use messages::{Arrival, CancelReceive, Close, DataArrived, GiveBack, Inspect, Receive, RendezvousStats, SendData};
 pub use receiving::{Receiving, RendezvousRecipients};
 pub use state::{Datum, RendezvousLimits};

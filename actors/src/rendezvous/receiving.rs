@@ -15,7 +15,7 @@ use actix::Recipient;
 use remex_protocol::{ErrorCode, ids::InstanceKey};
 use tokio::sync::oneshot;
 
-use super::{CancelReceive, Close, DataArrived, Datum, GiveBack, Receive, SendData};
+use super::{CancelReceive, Close, DataArrived, Datum, GiveBack, Inspect, Receive, SendData};
 use crate::{Error, Result, envelope::post};
 
 /// The ways to a rendezvous; an application may bring one of its own.
@@ -33,6 +33,8 @@ pub struct RendezvousRecipients {
     pub give_back: Recipient<GiveBack>,
     /// Ends it.
     pub close: Recipient<Close>,
+    /// Its numbers, if it counts.
+    pub inspect: Option<Recipient<Inspect>>,
     /// Numbers receives.
     pub tickets: Arc<AtomicU64>,
 }
@@ -94,5 +96,5 @@ impl Drop for Receiving {
 }
 
 fn gone() -> Error {
-    Error::new(ErrorCode::FailedPrecondition, "the context is closed")
+    Error::new(ErrorCode::FailedPrecondition, "the context is closed, or its rendezvous died")
 }

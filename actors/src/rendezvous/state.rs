@@ -11,6 +11,7 @@ use remex_protocol::{
     ids::{InstanceKey, TaskIndex},
 };
 
+use super::RendezvousStats;
 use crate::{Error, Result};
 
 /// What was sent: buffers, and the sender's words about them.
@@ -77,12 +78,13 @@ pub(crate) struct State<W> {
     values: usize,
     bytes: u64,
     remembered: usize,
+    refused: u64,
 }
 
 impl<W> State<W> {
     pub(crate) fn new(limits: RendezvousLimits) -> Self {
         let (entries, ends) = (BTreeMap::new(), BTreeSet::new());
-        Self { limits, entries, ends, waiting: 0, values: 0, bytes: 0, remembered: 0 }
+        Self { limits, entries, ends, waiting: 0, values: 0, bytes: 0, remembered: 0, refused: 0 }
     }
 
     /// Takes a value. If somebody waits for it, gives back both for them to meet. An error changes nothing.
@@ -112,6 +114,7 @@ impl<W> State<W> {
             None => {
                 let (values, bytes) = (self.values, self.bytes.saturating_add(datum.size()));
                 if values >= self.limits.values || bytes > self.limits.bytes {
+                    self.refused += 1;
                     let held = self.bytes;
                     let message = format!(
                         "{values} values of {held} bytes are unclaimed; at most {} of {} bytes are kept: let receivers \
@@ -156,6 +159,7 @@ impl<W> State<W> {
             return Err((to, late(key)));
         }
         if self.waiting >= self.limits.waiting {
+            self.refused += 1;
             let message = format!("{} receives wait, which is the limit: wait for fewer at one time", self.waiting);
             return Err((to, Error::new(ErrorCode::ResourceExhausted, message)));
         }
@@ -217,6 +221,16 @@ impl<W> State<W> {
         waiters.collect()
     }
 
+    pub(crate) fn stats(&self) -> RendezvousStats {
+        RendezvousStats {
+            waiting: self.waiting,
+            values: self.values,
+            bytes: self.bytes,
+            remembered: self.remembered,
+            refused: self.refused,
+        }
+    }
+
     /// Receives that wait, values that are unclaimed with their bytes, and keys that are remembered.
     #[cfg(test)]
     pub(crate) fn counts(&self) -> (usize, usize, u64, usize) {
@@ -225,10 +239,11 @@ impl<W> State<W> {
     }
 
     /// A claim is refused rather than forgotten too early: then a duplicate could reach the key's next user.
-    fn check_remembered(&self) -> Result<()> {
+    fn check_remembered(&mut self) -> Result<()> {
         if self.remembered < self.limits.remembered {
             return Ok(());
         }
+        self.refused += 1;
         let message = format!(
             "{} claimed keys are remembered until their senders' deadlines, which is the limit: give values less time",
             self.remembered

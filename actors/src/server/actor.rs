@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use super::{
     CloseEverywhere, ContextConfig, CreateContext, Created, Directory, Discover, Discovered, ExecutorRecipients,
-    Inspect, ObjectManagerFactory, RendezvousFactory, ServerStats, Stop, bring_up,
+    Inspect, ObjectManagerFactory, RendezvousFactory, Stop, bring_up,
+    connections::{Connections, Slot},
     contexts::{Contexts, check_tables},
     directory::Trust,
     live::Live,
@@ -26,11 +27,13 @@ use super::{
 };
 use crate::{
     Error, Result,
-    context::{self, CloseContext, ContextShared, DistributedContext, Peer, Refuse},
+    context::{self, ContextShared, DistributedContext, Peer, Refuse},
     deadline,
     envelope::{ask, post},
+    limits::TaskLimits,
     link::Identity,
-    objects,
+    objects::MemoryBudget,
+    observe::Observers,
     ops::OpRegistry,
     programs::Compilers,
     session::{Change, Control, Controlled, Ended, Opened, SessionId, Shut},
@@ -54,8 +57,12 @@ pub struct Server {
     pub(super) executor: ExecutorRecipients,
     pub(super) object_manager: ObjectManagerFactory,
     pub(super) rendezvous: RendezvousFactory,
+    pub(super) memory: MemoryBudget,
+    pub(super) limits: TaskLimits,
     pub(super) contexts: Contexts<Live>,
-    pub(super) sessions: BTreeMap<SessionId, Recipient<Shut>>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) sessions: BTreeMap<SessionId, Connected>,
+    pub(super) observers: Observers,
     pub(super) gathering: Gathering,
     pub(super) draining: bool,
 }
@@ -63,7 +70,15 @@ pub struct Server {
 /// A connection was accepted and its handshake is over.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
-pub(super) struct Accepted(pub(super) SessionId, pub(super) Recipient<Shut>);
+pub(super) struct Accepted(pub(super) SessionId, pub(super) Connected);
+
+/// A session, as the server holds it.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) shut: Recipient<Shut>,
+    /// It counts among the connections until it is forgotten.
+    pub(super) _slot: Slot,
+}
 
 impl Server {
     /// A context that another task makes here.
@@ -134,13 +149,19 @@ impl Server {
     }
 
     /// Ends a context on this task; the future is over when nothing of it is left.
-    fn close(&mut self, id: ContextId, error: Error) -> Option<impl Future<Output = ()> + use<>> {
+    pub(super) fn close(&mut self, id: ContextId, error: Error) -> Option<impl Future<Output = ()> + use<>> {
         let context = self.contexts.remove(id)?.parts;
         context.shared.close(Error::new(ErrorCode::FailedPrecondition, "the context is closed"));
-        let close = context.addr.recipient();
-        Some(async move {
-            let _ = ask(&close, CloseContext(error)).await;
-        })
+        Some(context.end(error))
+    }
+
+    /// A session is over, and with it the contexts that it made.
+    pub(super) fn session_ended(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
+        self.gathering.left(session);
+        for id in self.contexts.end_session(session) {
+            self.close_and_forget(id, "the link to the context's client was lost");
+        }
     }
 
     pub(super) fn close_and_forget(&mut self, id: ContextId, why: &str) {
@@ -158,6 +179,7 @@ impl Server {
         let tables = async move { bring_up::tables(&directory, own, &devices, &config, id, prefix).await };
         let started = tables.into_actor(self).map(move |shared, act, _| {
             let shared = Arc::new(shared?);
+            act.contexts.check_new(id)?;
             let own = TaskIndex(shared.peers.len() as u16 - 1);
             let chain = ObjectPrefix(act.directory.chance().bits());
             let context = act.start_context(shared.clone(), own, chain, Trust::All)?;
@@ -195,8 +217,12 @@ impl Actor for Server {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(BUFFER_CHECK, |act, _| act.who.buffers.trim());
+        ctx.run_interval(BUFFER_CHECK, |act, _| {
+            act.who.buffers.trim();
+            act.directory.forget_unused();
+        });
         ctx.run_interval(IDLE_CHECK, |act, _| {
+            act.check_actors();
             for id in act.contexts.idle(Instant::now().into_std(), |context| context.used.get().into_std()) {
                 tracing::info!(context = %id, "collected: no sign of life from its client");
                 act.close_and_forget(id, "the context was idle for too long and was collected");
@@ -208,8 +234,8 @@ impl Actor for Server {
 impl Handler<Accepted> for Server {
     type Result = ();
 
-    fn handle(&mut self, Accepted(session, shut): Accepted, _: &mut Context<Self>) {
-        self.sessions.insert(session, shut);
+    fn handle(&mut self, Accepted(session, connected): Accepted, _: &mut Context<Self>) {
+        self.sessions.insert(session, connected);
     }
 }
 
@@ -249,11 +275,7 @@ impl Handler<Ended> for Server {
     type Result = ();
 
     fn handle(&mut self, Ended { session }: Ended, _: &mut Context<Self>) {
-        self.sessions.remove(&session);
-        self.gathering.left(session);
-        for id in self.contexts.end_session(session) {
-            self.close_and_forget(id, "the link to the context's client was lost");
-        }
+        self.session_ended(session);
     }
 }
 
@@ -298,24 +320,6 @@ impl Handler<Discover> for Server {
     }
 }
 
-impl Handler<Inspect> for Server {
-    type Result = ResponseFuture<Result<ServerStats>>;
-
-    fn handle(&mut self, _: Inspect, _: &mut Context<Self>) -> Self::Result {
-        let inspect: Vec<_> = self.contexts.iter().map(|context| context.parts.objects.inspect.clone()).collect();
-        let mut stats =
-            ServerStats { contexts: inspect.len(), sessions: self.sessions.len(), ..ServerStats::default() };
-        Box::pin(async move {
-            for manager in inspect {
-                let one = ask(&manager, objects::Inspect).await?;
-                stats.objects += one.objects;
-                stats.jobs += one.jobs;
-            }
-            Ok(stats)
-        })
-    }
-}
-
 impl Handler<Stop> for Server {
     type Result = ResponseActFuture<Self, Result<()>>;
 
@@ -355,7 +359,7 @@ impl Handler<Stop> for Server {
                     .into_actor(act)
                 })
                 .map(|(), act, ctx| {
-                    std::mem::take(&mut act.sessions).into_values().for_each(|session| post(&session, Shut));
+                    std::mem::take(&mut act.sessions).into_values().for_each(|session| post(&session.shut, Shut));
                     act.directory.hang_up();
                     ctx.stop();
                     Ok(())

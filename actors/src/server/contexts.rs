@@ -14,9 +14,6 @@ use remex_protocol::{
 
 use crate::{Error, Result, session::SessionId};
 
-/// Most contexts of a task.
-pub const MAX_CONTEXTS: usize = 1024;
-
 /// What is known of a context.
 #[derive(Debug)]
 pub(crate) struct Known<T> {
@@ -31,23 +28,33 @@ pub(crate) struct Known<T> {
 
 /// Contexts by id.
 #[derive(Debug)]
-pub(crate) struct Contexts<T>(BTreeMap<ContextId, Known<T>>);
-
-impl<T> Default for Contexts<T> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
+pub(crate) struct Contexts<T> {
+    known: BTreeMap<ContextId, Known<T>>,
+    /// Most of them.
+    limit: usize,
+    refused: u64,
 }
 
 impl<T> Contexts<T> {
+    /// None yet, and at most so many.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { known: BTreeMap::new(), limit, refused: 0 }
+    }
+
+    /// How many were refused because of the limit.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
+
     /// Whether a context may be made.
-    pub(crate) fn check_new(&self, id: ContextId) -> Result<()> {
-        if self.0.contains_key(&id) {
+    pub(crate) fn check_new(&mut self, id: ContextId) -> Result<()> {
+        if self.known.contains_key(&id) {
             let message = format!("context {id} exists on this task: choose another id");
             return Err(Error::new(ErrorCode::DistributedContextAlreadyExists, message));
         }
-        if self.0.len() >= MAX_CONTEXTS {
-            let message = format!("this task has {MAX_CONTEXTS} contexts, which is the limit: close some");
+        if self.known.len() >= self.limit {
+            self.refused += 1;
+            let message = format!("this task has {} contexts, which is the limit: close some", self.known.len());
             return Err(Error::new(ErrorCode::ResourceExhausted, message));
         }
         Ok(())
@@ -62,12 +69,12 @@ impl<T> Contexts<T> {
         parts: T,
     ) {
         let prefixes = BTreeMap::from([(creator, prefix)]);
-        self.0.insert(id, Known { creator, idle_timeout, prefixes, parts });
+        self.known.insert(id, Known { creator, idle_timeout, prefixes, parts });
     }
 
     /// A session uses a context that is there.
     pub(crate) fn join(&mut self, id: ContextId, session: SessionId, prefix: ObjectPrefix) -> Result<&T> {
-        let context = self.0.get_mut(&id).ok_or_else(|| unknown(id))?;
+        let context = self.known.get_mut(&id).ok_or_else(|| unknown(id))?;
         // A task reaches its own context over a link of its own, with its own prefix.
         // Who was not sure to have joined does so again.
         let is_own = |holder: &Option<SessionId>| holder.is_none_or(|holder| holder == session);
@@ -80,19 +87,19 @@ impl<T> Contexts<T> {
     }
 
     pub(crate) fn get(&self, id: ContextId) -> Result<&Known<T>> {
-        self.0.get(&id).ok_or_else(|| unknown(id))
+        self.known.get(&id).ok_or_else(|| unknown(id))
     }
 
     pub(crate) fn remove(&mut self, id: ContextId) -> Option<Known<T>> {
-        self.0.remove(&id)
+        self.known.remove(&id)
     }
 
     /// A session is over: the contexts that it made.
     pub(crate) fn end_session(&mut self, session: SessionId) -> Vec<ContextId> {
-        self.0.values_mut().for_each(|context| {
+        self.known.values_mut().for_each(|context| {
             context.prefixes.remove(&Some(session));
         });
-        self.0.iter().filter(|(_, context)| context.creator == Some(session)).map(|(id, _)| *id).collect()
+        self.known.iter().filter(|(_, context)| context.creator == Some(session)).map(|(id, _)| *id).collect()
     }
 
     /// Contexts of other tasks that gave no sign of life for too long.
@@ -100,15 +107,15 @@ impl<T> Contexts<T> {
         let is_idle = |context: &Known<T>| {
             context.creator.is_some() && now.saturating_duration_since(used(&context.parts)) >= context.idle_timeout
         };
-        self.0.iter().filter(|(_, context)| is_idle(context)).map(|(id, _)| *id).collect()
+        self.known.iter().filter(|(_, context)| is_idle(context)).map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn ids(&self) -> Vec<ContextId> {
-        self.0.keys().copied().collect()
+        self.known.keys().copied().collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Known<T>> {
-        self.0.values()
+        self.known.values()
     }
 }
 
@@ -163,7 +170,7 @@ mod tests {
     #[test]
     fn contexts_of_silent_clients_are_idle() {
         let start = crate::testing::instant();
-        let mut contexts = Contexts::default();
+        let mut contexts = Contexts::new(1024);
         let second = Duration::from_secs(1);
         contexts.insert(ContextId(1), Some(SessionId(1)), ObjectPrefix(1), 10 * second, start);
         contexts.insert(ContextId(2), None, ObjectPrefix(2), 10 * second, start);
@@ -177,7 +184,7 @@ mod tests {
     fn a_clock_that_steps_back_collects_nothing() {
         let start = crate::testing::instant();
         let second = Duration::from_secs(1);
-        let mut contexts = Contexts::default();
+        let mut contexts = Contexts::new(1024);
         for (n, used) in [(1, start), (2, start + 100 * second)] {
             contexts.insert(ContextId(n), Some(SessionId(1)), ObjectPrefix(n), 10 * second, used);
         }
@@ -191,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_prefix_that_another_session_holds_is_refused() {
-        let mut contexts = Contexts::default();
+        let mut contexts = Contexts::new(1024);
         contexts.insert(ContextId(1), Some(SessionId(1)), ObjectPrefix(7), Duration::MAX, ());
         let error = contexts.join(ContextId(1), SessionId(2), ObjectPrefix(7)).unwrap_err();
         assert_eq!(error.code(), ErrorCode::AlreadyExists);

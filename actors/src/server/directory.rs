@@ -109,7 +109,7 @@ impl Directory {
 
     /// The receiver at an address; made if there is none. `expected` is its name, if it is known.
     pub fn receiver(&self, expected: Option<&TaskName>, address: &Address) -> Result<Arc<Receiver>> {
-        if let Some(receiver) = self.0.receivers.borrow().get(address) {
+        if let Some(receiver) = self.0.receivers.borrow().get(address).filter(|receiver| receiver.is_alive()) {
             return Ok(receiver.clone());
         }
         let route = if *address == own_address() {
@@ -141,6 +141,25 @@ impl Directory {
         });
         self.0.receivers.borrow_mut().insert(address.clone(), receiver.clone());
         Ok(receiver)
+    }
+
+    /// Ends the links to tasks that no context uses.
+    pub(crate) fn forget_unused(&self) {
+        let unused = |_: &Address, receiver: &mut Arc<Receiver>| Arc::strong_count(receiver) == 1;
+        let unused: Vec<_> = self.0.receivers.borrow_mut().extract_if(.., unused).collect();
+        unused.into_iter().for_each(|(_, receiver)| post(&receiver.hangup, Hangup));
+    }
+
+    /// Forgets receivers of which an actor died, so that the next context makes them anew. Gives each address, and which it was.
+    pub(crate) fn replace_dead(&self) -> Vec<(String, &'static str)> {
+        let dead = |_: &Address, receiver: &mut Arc<Receiver>| !receiver.is_alive();
+        let dead: Vec<_> = self.0.receivers.borrow_mut().extract_if(.., dead).collect();
+        let name = |(address, receiver): (Address, Arc<Receiver>)| {
+            // Whichever lives on has nothing to do any more; contexts hear that the link is down.
+            post(&receiver.hangup, Hangup);
+            (address.to_string(), if receiver.expect.connected() { "RemoteClient" } else { "PendingResults" })
+        };
+        dead.into_iter().map(name).collect()
     }
 
     /// Ends all links.

@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use actix::{Actor, Addr, AsyncContext, Recipient};
 use remex_protocol::{
-    ErrorCode,
+    ErrorCode, RemoteError,
     cluster::TaskName,
     ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
 };
@@ -45,6 +45,7 @@ pub(super) struct Live {
     pub(super) shared: Arc<ContextShared>,
     pub(super) addr: Addr<DistributedContext>,
     pub(super) objects: context::Objects,
+    pub(super) data: DataRecipients,
     pub(super) used: Rc<Cell<Instant>>,
     pub(super) ready_chain: ObjectId,
 }
@@ -58,26 +59,33 @@ impl Server {
         chain: ObjectPrefix,
         trust: Trust,
     ) -> Result<Live> {
+        if !self.executor.run.connected() {
+            let message = "the executor of this task died, which is a bug: start the task again";
+            return Err(RemoteError::new(ErrorCode::Internal, message).on_task(&self.who.task).into());
+        }
         let owners: Vec<_> = (0..shared.devices.len()).filter_map(|i| shared.owner(DeviceIndex(i as u16))).collect();
         let ready_chain = ObjectId { prefix: chain, local: 1, device: shared.first_device(own)? };
         let used = Rc::new(Cell::new(Instant::now()));
-        let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len(), self.ops.clone());
+        let serving = Serving::new(own, self.who.task.to_string(), owners, shared.peers.len(), self.ops.clone())
+            .with_programs(self.limits.programs);
         let executor = self.executor.clone();
         let (directory, compilers, made) = (self.directory.clone(), self.compilers.clone(), shared.clone());
         let (factory, counter) = (self.object_manager.clone(), used.clone());
-        let buffers = self.who.buffers.clone();
+        let (buffers, memory, limits) = (self.who.buffers.clone(), &self.memory, self.limits);
         let rendezvous = (self.rendezvous)(shared.id, &self.who.task);
         let tasks: Vec<_> = shared.tasks().map(|task| task.name.clone()).collect();
-        let mut objects = None;
+        let mut parts = None;
         let addr = DistributedContext::create(|ctx| {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
-            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context: Some(made.clone()) });
-            objects = Some(manager.clone());
+            let context = Some(made.clone());
+            let (memory, limits) = (memory.clone(), limits.objects);
+            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context, memory, limits });
             let send = ctx.address().recipient();
             let limits = CollectiveLimits::default();
             let collectives = Collectives::new(own, &tasks, made.groups(), send, limits, buffers).start();
             let data = DataRecipients { rendezvous, collectives: Collectives::recipients(&collectives) };
             made.data.attach(data.clone());
+            parts = Some((manager.clone(), data.clone()));
             let compile = executor.compile;
             let used = counter;
             DistributedContext::new(Parts {
@@ -92,8 +100,8 @@ impl Server {
                 used,
             })
         });
-        let objects = objects.ok_or_else(|| Error::new(ErrorCode::Internal, "the context did not start"))?;
-        Ok(Live { shared, addr, objects, used, ready_chain })
+        let (objects, data) = parts.ok_or_else(|| Error::new(ErrorCode::Internal, "the context did not start"))?;
+        Ok(Live { shared, addr, objects, data, used, ready_chain })
     }
 }
 
@@ -124,9 +132,9 @@ pub(super) fn default_object_manager(task: String, chance: Chance) -> ObjectMana
 }
 
 /// The rendezvous that is taken unless the application gives another.
-pub(super) fn default_rendezvous() -> RendezvousFactory {
-    Rc::new(|_, task| {
-        let addr = Rendezvous::new(&task.to_string(), RendezvousLimits::default()).start();
+pub(super) fn default_rendezvous(limits: RendezvousLimits) -> RendezvousFactory {
+    Rc::new(move |_, task| {
+        let addr = Rendezvous::new(&task.to_string(), limits).start();
         Rendezvous::recipients(&addr)
     })
 }

@@ -154,22 +154,3 @@ pub struct Stop {
     /// How long calls may go on.
     pub drain: Duration,
 }
-
-/// The numbers of a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerStats {
-    /// Contexts on this task.
-    pub contexts: usize,
-    /// Accepted connections.
-    pub sessions: usize,
-    /// Objects of all contexts.
-    pub objects: usize,
-    /// Calls of all contexts that wait or run.
-    pub jobs: usize,
-}
-
-/// Asks for the numbers.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<ServerStats>")]
-pub struct Inspect;

@@ -13,6 +13,7 @@
 
 mod actor;
 mod bring_up;
+mod connections;
 mod contexts;
 mod directory;
 mod gathering;
@@ -21,15 +22,13 @@ mod messages;
 mod multi;
 mod sessions;
 mod start;
+mod stats;
+mod watch;
 
 pub use actor::Server;
-pub use contexts::MAX_CONTEXTS;
 pub use directory::Directory;
 pub(crate) use directory::{Trust, own_address};
 pub use live::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory};
-pub use messages::{
-    CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Inspect, ServerStats,
-    Stop,
-};
-pub use sessions::MAX_SESSIONS;
+pub use messages::{CloseEverywhere, ContextConfig, ContextMode, CreateContext, Created, Discover, Discovered, Stop};
 pub use start::{ServerConfig, Started, Timers, start};
+pub use stats::{Inspect, Refusals, ServerStats};

@@ -197,6 +197,7 @@ impl Server {
             let message = format!("the lead, {}, answered with tables of another cluster", request.lead);
             return Err(Error::new(ErrorCode::Internal, message));
         }
+        self.contexts.check_new(request.context)?;
         let own_link = self.directory.receiver(Some(&self.who.task), &own_address()).and_then(bring_up::link)?;
         let mut own_link = Some(own_link);
         let tasks = request.tasks.iter().zip(ready_chains).enumerate();

@@ -3,15 +3,13 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use actix::Recipient;
-use remex_protocol::{ErrorCode, RemoteError, cluster::TaskName, handshake::Hello, ids::Incarnation};
+use remex_protocol::{RemoteError, cluster::TaskName, handshake::Hello, ids::Incarnation};
 
 use crate::{
     link::Point,
     session::{Attach, Door, Resume, Shut},
 };
 
-/// Most sessions of a task that can be resumed.
-pub const MAX_SESSIONS: usize = 4096;
 /// A session lives so long without a connection at most because its task asks for it.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
@@ -50,19 +48,10 @@ impl Sessions {
         }
     }
 
-    /// Whether another session may begin.
-    pub(super) fn check_room(&self) -> Result<(), RemoteError> {
+    pub(super) fn insert(&self, hello: &Hello, known: Known) {
         let mut sessions = self.0.borrow_mut();
         sessions.retain(|_, known| known.resume.connected());
-        if sessions.len() < MAX_SESSIONS {
-            return Ok(());
-        }
-        let message = format!("this task has {MAX_SESSIONS} sessions, which is the limit: end some");
-        Err(RemoteError::new(ErrorCode::ResourceExhausted, message))
-    }
-
-    pub(super) fn insert(&self, hello: &Hello, known: Known) {
-        self.0.borrow_mut().insert(key(hello, hello.session), known);
+        sessions.insert(key(hello, hello.session), known);
     }
 
     fn find(&self, hello: &Hello, name: u64) -> Option<Known> {
@@ -145,6 +134,5 @@ mod tests {
         assert!(sessions.find(&hello(7), 7).is_some());
         sessions.end_replaced(&Hello { replaces: 7, ..hello(8) }).await;
         assert!(sessions.resume(&Hello { epoch: 2, ..hello(7) }).await.unwrap().is_none());
-        sessions.check_room().unwrap();
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use actix::{Actor, Addr, Recipient};
 use remex_protocol::{
-    DeviceName, RemoteError,
+    DeviceName, ErrorCode, RemoteError,
     cluster::Address,
     handshake::{Credits, Hello, Welcome},
 };
@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 
 use super::{
     Directory, ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, Server,
-    actor::Accepted,
+    actor::{Accepted, Connected},
+    connections::{Connections, Slot},
     contexts::Contexts,
     live::{default_object_manager, default_rendezvous},
     multi::Gathering,
@@ -30,7 +31,9 @@ use crate::{
     envelope::post,
     executor::{Executor, ExecutorConfig},
     fabric::{Connection, Fabric, Listener, direct},
+    limits::TaskLimits,
     link::{self, Identity, Point},
+    objects::MemoryBudget,
     observe::Observers,
     ops::OpRegistry,
     programs::Compilers,
@@ -57,6 +60,8 @@ pub struct ServerConfig {
     pub credits: Credits,
     /// How long what was said on a lost connection lives on.
     pub timers: Timers,
+    /// What it refuses to go beyond.
+    pub limits: TaskLimits,
     /// Addresses that a peer may make it dial.
     pub allowed: BTreeSet<Address>,
     /// Who watches.
@@ -98,34 +103,40 @@ pub struct Started {
 
 /// Starts a server on the calling arbiter.
 pub async fn start(config: ServerConfig) -> Result<Started> {
-    let ServerConfig { who, devices, executor, listen, fabrics, compilers, credits, allowed, .. } = config;
+    let ServerConfig { who, devices, executor, listen, fabrics, compilers, credits, limits, allowed, .. } = config;
+    let memory = MemoryBudget::new(limits.memory);
     let executor = config.custom_executor.unwrap_or_else(|| {
-        let executor = Executor::new(&executor).start();
+        let executor = Executor::new(&executor, memory.clone()).start();
         let (run, abort) = (executor.clone().recipient(), executor.clone().recipient());
         ExecutorRecipients { run, abort, compile: executor.recipient() }
     });
+    if config.observers.len() > limits.observers {
+        let message = format!("{} observers are more than the limit of {}", config.observers.len(), limits.observers);
+        return Err(Error::new(ErrorCode::ResourceExhausted, message));
+    }
     let acceptor: Rc<std::cell::OnceCell<Acceptor>> = Rc::default();
     let acceptors = acceptor.clone();
     let connect = move || {
         let (here, there) = direct::pair();
         if let Some(acceptor) = acceptors.get() {
-            acceptor.accept(there);
+            acceptor.accept(there, true);
         }
         here
     };
     let (own, observers, window) = (Rc::new(connect), config.observers, config.timers.reconnect_window);
-    let directory = Directory::new(who.clone(), fabrics, credits, allowed, own, observers, window);
+    let directory = Directory::new(who.clone(), fabrics, credits, allowed, own, observers.clone(), window);
     let listener = match &listen {
         None => None,
         Some(address) => {
             let fabric = directory.fabric(address)?;
             let listening = fabric.listen(address).await;
-            Some(listening.map_err(|error| Error::new(remex_protocol::ErrorCode::Unavailable, error.to_string()))?)
+            Some(listening.map_err(|error| Error::new(ErrorCode::Unavailable, error.to_string()))?)
         }
     };
     let address = listener.as_ref().map(|listener| listener.address().clone());
     let built_in = || default_object_manager(who.task.to_string(), who.chance.clone());
     let object_manager = config.custom_object_manager.unwrap_or_else(built_in);
+    let connections = Connections::new(limits.sessions);
     let server = Server {
         who: who.clone(),
         address: address.clone(),
@@ -135,9 +146,13 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         ops: config.ops,
         executor,
         object_manager,
-        rendezvous: config.custom_rendezvous.unwrap_or_else(default_rendezvous),
-        contexts: Contexts::default(),
+        rendezvous: config.custom_rendezvous.unwrap_or_else(|| default_rendezvous(limits.rendezvous)),
+        memory,
+        limits,
+        contexts: Contexts::new(limits.contexts),
+        connections: connections.clone(),
         sessions: BTreeMap::new(),
+        observers,
         gathering: Gathering::default(),
         draining: false,
     };
@@ -145,6 +160,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
     let made = Acceptor {
         who,
         credits,
+        connections,
         server: Upstream {
             control: server.clone().recipient(),
             exchange: server.clone().recipient(),
@@ -165,6 +181,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
 struct Acceptor {
     who: Identity,
     credits: Credits,
+    connections: Arc<Connections>,
     server: Upstream,
     accepted: Recipient<Accepted>,
     last: Rc<Cell<u64>>,
@@ -174,17 +191,21 @@ struct Acceptor {
 
 impl Acceptor {
     /// Greets who dialled and gives the connection to its session, a new one or the one that it had; does not wait for it.
-    fn accept(&self, mut connection: Connection) {
+    fn accept(&self, mut connection: Connection, is_own: bool) {
         let this = self.clone();
         actix::spawn(async move {
             let peer = connection.peer.clone();
             let refused = |error: &Error| tracing::info!(%peer, %error, "a connection was refused");
+            let Some(slot) = this.connections.enter(is_own) else {
+                tracing::warn!(%peer, "a connection was refused: there are too many");
+                return this.connections.refuse(connection, &this.who.task).await;
+            };
             connection.reader.use_buffers(&this.who.buffers);
             let hello = match link::greet(&mut connection).await {
                 Ok(hello) => hello,
                 Err(error) => return refused(&error),
             };
-            let welcomed = this.welcome(&hello).await;
+            let welcomed = this.welcome(&hello, slot).await;
             let session = welcomed.as_ref().ok().map(|(known, welcome)| (known.clone(), welcome.resumed));
             let answered = link::answer(&mut connection, welcomed.map(|(_, welcome)| welcome)).await;
             let (session, resumed) = match (answered, session) {
@@ -206,35 +227,35 @@ impl Acceptor {
     }
 
     /// The session that a Hello is for, and what is answered.
-    async fn welcome(&self, hello: &Hello) -> Result<(Known, Welcome), RemoteError> {
+    async fn welcome(&self, hello: &Hello, slot: Slot) -> Result<(Known, Welcome), RemoteError> {
         let mut welcome = link::welcome(hello, &self.who, self.credits)?;
         if hello.session == 0 {
-            return Ok((self.begin(hello, None), welcome));
+            return Ok((self.begin(hello, None, slot)?, welcome));
         }
         self.sessions.end_replaced(hello).await;
         if let Some((known, point)) = self.sessions.resume(hello).await? {
             (welcome.resumed, welcome.resume, welcome.unfinished) = (true, point.accepted, point.unfinished);
             return Ok((known, welcome));
         }
-        self.sessions.check_room()?;
         let asked = Duration::from_millis(hello.window_ms).saturating_add(3 * link::HEARTBEAT);
-        let known = self.begin(hello, Some(self.lease.max(asked.min(LONGEST_LEASE))));
+        let known = self.begin(hello, Some(self.lease.max(asked.min(LONGEST_LEASE))), slot)?;
         self.sessions.insert(hello, known.clone());
         Ok((known, welcome))
     }
 
-    fn begin(&self, hello: &Hello, lease: Option<Duration>) -> Known {
+    fn begin(&self, hello: &Hello, lease: Option<Duration>, slot: Slot) -> Result<Known, RemoteError> {
+        slot.check_room().map_err(|error| error.on_task(&self.who.task))?;
         self.last.set(self.last.get() + 1);
         let (id, door, task) = (SessionId(self.last.get()), Rc::new(Door::default()), hello.task.clone());
         tracing::debug!(session = %id, %task, "session begun");
         let session = Session::new(id, task, hello.epoch, door.clone(), lease, self.server.clone()).start();
-        post(&self.accepted, Accepted(id, session.clone().recipient::<Shut>()));
-        Known {
+        post(&self.accepted, Accepted(id, Connected { shut: session.clone().recipient(), _slot: slot }));
+        Ok(Known {
             resume: session.clone().recipient(),
             attach: session.clone().recipient(),
             shut: session.recipient(),
             door,
-        }
+        })
     }
 }
 
@@ -247,7 +268,7 @@ async fn accept(mut listener: Box<dyn Listener>, acceptor: Acceptor) {
             connection = listener.accept() => connection,
         };
         match connection {
-            Ok(connection) => acceptor.accept(connection),
+            Ok(connection) => acceptor.accept(connection, false),
             Err(error) => {
                 // Out of descriptors, say: others will be closed meanwhile.
                 tracing::warn!(address = %listener.address(), %error, "a connection could not be accepted");

@@ -1,7 +1,9 @@
 //! What tests of one actor need.
 
+mod die;
 mod probe;
 
+pub use die::Die;
 pub use probe::Probe;
 
 /// Some instant, for state that is told the time.

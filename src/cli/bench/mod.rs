@@ -3,16 +3,19 @@
 //! The program starts itself again as a worker and ends it afterwards. One line of JSON is printed for a measurement,
 //! with the names and units that other systems' benches of the same workloads use, so that ratios can be taken. Client
 //! and worker have an actix `System` on one thread each. In W5 there are four such processes, all alike: this one and
-//! three that it starts.
+//! three that it starts. `soak` and `stuck` measure no time: they show that memory does not grow.
 //!
 //! Two variables, as those benches have them: `PEER_PIN=0,1` puts the client on core 0 and the worker on core 1;
 //! `PEER_VIA=IP` lets the worker listen on all interfaces and the client connect to that address, for a slow link.
 
 mod client;
+mod footprint;
 mod meter;
 mod process;
 mod raw;
 mod report;
+mod soak;
+mod stuck;
 mod w1;
 mod w2;
 mod w3;
@@ -20,12 +23,12 @@ mod w4;
 mod w5;
 mod worker;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 
 use clap::ValueEnum;
 use remex::actors::fabric::FabricError;
 
-use super::{Failure, system};
+use super::{Failure, parse, system};
 use client::Client;
 use process::Process;
 use report::Report;
@@ -48,6 +51,12 @@ pub(crate) struct Args {
     /// W3, W4, W5: how often; the median counts
     #[arg(long, default_value = "5")]
     reps: NonZeroUsize,
+    /// soak, stuck: how long it goes on; soak: 10m, stuck: 10s
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    duration: Option<Duration>,
+    /// stuck: how many bytes the worker's objects may take [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
     /// Over a Unix socket instead of TCP
     #[arg(long)]
     uds: bool,
@@ -79,6 +88,12 @@ enum Workload {
     /// A vector of f32 summed over four processes: milliseconds
     #[value(name = "W5")]
     W5,
+    /// Connections, contexts, programs and objects that come and go: fails if memory or descriptors grew
+    #[value(name = "soak")]
+    Soak,
+    /// A worker on which nothing ends and a client that never stops: megabytes, second by second
+    #[value(name = "stuck")]
+    Stuck,
     /// The other process
     #[value(name = "worker", hide = true)]
     Worker,
@@ -94,7 +109,7 @@ impl Args {
             Workload::W1 => 20_000,
             Workload::W2 => 100_000,
             Workload::W3 => 1_000,
-            Workload::W4 | Workload::W5 | Workload::Worker | Workload::Member => 1,
+            Workload::W4 | Workload::W5 | Workload::Soak | Workload::Stuck | Workload::Worker | Workload::Member => 1,
         };
         self.n.map_or(default, NonZeroUsize::get)
     }
@@ -111,6 +126,15 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Workload::Worker => return worker::run(&args),
         Workload::Member => return w5::run_member(&args),
         Workload::W5 => return w5::run(&args)?.print(&args),
+        Workload::Soak => {
+            let worker = Process::start(&args)?;
+            return system::block_on(soak::run(&args, &worker));
+        }
+        Workload::Stuck => {
+            let args = Args { memory: Some(args.memory.unwrap_or(stuck::BUDGET)), ..args };
+            let worker = Process::start(&args)?;
+            return system::block_on(stuck::run(&args, &worker));
+        }
         _ => {}
     }
     let worker = Process::start(&args)?;

@@ -48,6 +48,9 @@ impl Process {
         };
         command.args(["bench", role, "--listen", &endpoint.listen, "--index", &index.to_string()]);
         command.args(["--size", &args.size.to_string(), "--reps", &args.reps.to_string()]);
+        if let Some(bytes) = args.memory {
+            command.args(["--memory", &bytes.to_string()]);
+        }
         if args.raw {
             command.arg("--raw");
         }

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use remex::{DType, Server, Tensor, TensorMetadata, actors::programs::Executable, native};
+use remex::{DType, Server, Tensor, TensorMetadata, actors::programs::Executable, native, native_async};
 use tokio::sync::oneshot;
 
 use super::{Args, Failure, process::READY, raw};
@@ -14,6 +14,8 @@ use super::{Args, Failure, process::READY, raw};
 pub(super) const TASK: &str = "/job:worker/task:0";
 /// The small program.
 pub(super) const SMALL: &str = "matmul_relu";
+/// Never ends.
+pub(super) const STUCK: &str = "stuck";
 /// Gives `--size` bytes.
 pub(super) const BULK: &str = "bulk";
 /// What each byte of those is.
@@ -28,6 +30,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             return raw::worker::serve(&args.listen, bulk, end).await;
         }
         let server = Server::builder().task(TASK).listen(&args.listen);
+        let server = args.memory.into_iter().fold(server, remex::ServerBuilder::memory_budget);
+        let server = server.program(STUCK, stuck());
         let server = server.program(SMALL, small()).program(BULK, constant(bulk)).start().await?;
         if let Some(address) = server.address() {
             announce(address)?;
@@ -52,6 +56,15 @@ pub(super) fn announce(address: &remex::Address) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let said = writeln!(out, "{READY}{address}").and_then(|()| out.flush());
     said.map_err(|e| Failure::failed(format!("cannot say where the worker listens: {e}")))
+}
+
+/// Holds its inputs and no thread, for ever.
+fn stuck() -> Executable {
+    native_async(|call| async move {
+        let _held = call;
+        std::future::pending().await
+    })
+    .outputs(1)
 }
 
 /// Two inputs, one output: gives the first input back, so that what is measured is the way there and back. Both inputs

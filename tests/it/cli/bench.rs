@@ -35,6 +35,30 @@ fn four_processes_sum_a_vector() {
     }
 }
 
+/// I8: everything comes and goes, and both processes say what they take.
+#[test]
+fn a_soak_says_what_both_processes_take() {
+    let figures = figures(&["soak", "--duration", "2s"]);
+    assert_eq!((&figures["workload"], &figures["unit"]), (&"Soak".into(), &"calls".into()), "{figures}");
+    for side in ["client", "worker"] {
+        for when in ["start", "middle", "end"] {
+            assert!(figures[format!("rss_mb_{side}_{when}")].as_f64().unwrap() > 1.0, "{figures}");
+            assert!(figures[format!("descriptors_{side}_{when}")].as_u64().unwrap() > 3, "{figures}");
+        }
+    }
+    assert!(figures["value"].as_u64().unwrap() >= 2400, "three connections, each with 800 calls: {figures}");
+}
+
+/// I8: the worker's budget holds whatever the client does.
+#[test]
+fn a_stuck_worker_takes_no_more_than_it_may() {
+    let end = remex(["bench", "stuck", "--duration", "2s", "--memory", "4194304"]);
+    end.assert_done();
+    let last: Value = serde_json::from_str(end.stdout.last().unwrap()).unwrap();
+    assert!(last["admitted"].as_u64().unwrap() <= 64, "64 inputs of 64 KiB are the budget: {last}");
+    assert!(last["rss_mb_worker"].as_f64().unwrap() > 1.0 && last["rss_mb_client"].as_f64().unwrap() > 1.0, "{last}");
+}
+
 #[test]
 fn what_cannot_be_measured_is_refused() {
     remex(["bench", "W5", "--size", "7"]).assert_failed(2, "--size is 7; W5 sums f32, so it should be a multiple of 4");

@@ -139,7 +139,9 @@ fn welcome() -> Welcome {
         incarnation: hello.incarnation,
         task: hello.task,
         epoch: 1,
+        resumed: false,
         resume: 0,
+        unfinished: Vec::new(),
         credits: Default::default(),
         limits: hello.limits,
     }

@@ -350,7 +350,11 @@ pub(super) fn hello(name: &str) -> Hello {
         incarnation: Incarnation(5),
         task: name.parse().unwrap(),
         epoch: 1,
+        session: 0,
+        replaces: 0,
+        window_ms: 0,
         resume: 0,
+        unfinished: Vec::new(),
         limits: Limits::default(),
         credentials: Vec::new(),
     }

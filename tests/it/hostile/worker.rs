@@ -27,7 +27,9 @@ async fn until_called(listener: &mut PipeListener) -> (Stranger, CallId) {
                     incarnation: hello.incarnation,
                     task: hello.task,
                     epoch: 1,
+                    resumed: false,
                     resume: 0,
+                    unfinished: Vec::new(),
                     credits: Default::default(),
                     limits: hello.limits,
                 };

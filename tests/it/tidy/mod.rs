@@ -5,6 +5,7 @@
 
 mod code;
 mod layers;
+mod limits;
 mod rooms;
 mod seed;
 mod testing;

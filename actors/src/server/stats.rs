@@ -1,0 +1,119 @@
+//! The numbers of a server: what it holds, and how often it refused to hold more.
+
+use actix::{Context, Handler, Message, ResponseFuture};
+
+use super::Server;
+use crate::{
+    Result, context,
+    envelope::ask,
+    objects,
+    rendezvous::{self, RendezvousStats},
+};
+
+/// The numbers of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Contexts on this task.
+    pub contexts: usize,
+    /// Accepted connections.
+    pub sessions: usize,
+    /// Objects of all contexts, tombstones among them.
+    pub objects: usize,
+    /// Objects that were given up before they were ready.
+    pub tombstones: usize,
+    /// Calls of all contexts that wait or run.
+    pub jobs: usize,
+    /// Bytes of the objects, of outputs that are being made and of inputs that are being fetched.
+    pub memory_used: u64,
+    /// The most that they were.
+    pub memory_peak: u64,
+    /// The budget.
+    pub memory_limit: u64,
+    /// Calls that wait for memory.
+    pub memory_waiting: usize,
+    /// Programs of all contexts.
+    pub programs: usize,
+    /// Bytes of the programs.
+    pub program_bytes: usize,
+    /// Receives that wait, in all contexts.
+    pub receives: usize,
+    /// Values that were sent and nobody has claimed.
+    pub values: usize,
+    /// Bytes of these values.
+    pub value_bytes: u64,
+    /// What was refused because of a limit, since the start. Of contexts that are gone it is not counted any more.
+    pub refused: Refusals,
+}
+
+/// How often something was refused because of a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusals {
+    /// Contexts.
+    pub contexts: u64,
+    /// Connections.
+    pub sessions: u64,
+    /// Calls, and objects.
+    pub objects: u64,
+    /// Requests for memory.
+    pub memory: u64,
+    /// Registrations of programs.
+    pub programs: u64,
+    /// Sent values and receives.
+    pub data: u64,
+}
+
+/// Asks for the numbers.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ServerStats>")]
+pub struct Inspect;
+
+impl Handler<Inspect> for Server {
+    type Result = ResponseFuture<Result<ServerStats>>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Context<Self>) -> Self::Result {
+        let contexts = self.contexts.iter().map(|context| &context.parts);
+        let ways: Vec<_> = contexts
+            .map(|live| {
+                let inspect = live.data.rendezvous.inspect.clone();
+                (live.objects.inspect.clone(), live.addr.clone().recipient::<context::Inspect>(), inspect)
+            })
+            .collect();
+        let memory = self.memory.usage();
+        let mut stats = ServerStats {
+            contexts: ways.len(),
+            sessions: self.sessions.len(),
+            memory_used: memory.used,
+            memory_peak: memory.peak,
+            memory_limit: memory.limit,
+            memory_waiting: memory.waiting,
+            ..ServerStats::default()
+        };
+        stats.refused.contexts = self.contexts.refused();
+        stats.refused.sessions = self.connections.refused();
+        stats.refused.memory = memory.refused;
+        Box::pin(async move {
+            for (objects, context, data) in ways {
+                // An actor that has died has no numbers; its context is about to be closed.
+                let one = ask(&objects, objects::Inspect).await.unwrap_or_default();
+                stats.objects += one.objects;
+                stats.tombstones += one.tombstones;
+                stats.jobs += one.jobs;
+                stats.refused.objects += one.refused;
+                let (programs, bytes, refused) = ask(&context, context::Inspect).await.unwrap_or_default();
+                stats.programs += programs;
+                stats.program_bytes += bytes;
+                stats.refused.programs += refused;
+                if let Some(data) = data {
+                    let one: RendezvousStats = ask(&data, rendezvous::Inspect).await.unwrap_or_default();
+                    stats.receives += one.waiting;
+                    stats.values += one.values;
+                    stats.value_bytes += one.bytes;
+                    stats.refused.data += one.refused;
+                }
+            }
+            Ok(stats)
+        })
+    }
+}
