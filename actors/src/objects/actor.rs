@@ -151,7 +151,7 @@ impl Handler<Resolve> for ObjectManager {
         let (session, answers) = (resolve.session, resolve.answers.clone());
         self.sessions.entry(session).or_insert_with(|| answers.clone());
         let mut rest = Rest { steps: std::mem::take(&mut resolve.steps).into_iter(), current: None, answers };
-        while let Some(step) = rest.steps.next() {
+        for step in rest.steps.by_ref() {
             rest.current = step.named();
             self.state.step(session, step);
             rest.current = None;
