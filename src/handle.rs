@@ -67,9 +67,17 @@ impl ServerHandle {
         ask(&self.0.server.clone().recipient(), Discover { addresses, wait }).await
     }
 
-    /// How many contexts, sessions, objects and calls there are on this task.
+    /// How many contexts, sessions, objects, bytes and calls there are on this task, and what it refused.
     pub async fn stats(&self) -> Result<ServerStats> {
         ask(&self.0.server.clone().recipient(), server::Inspect).await
+    }
+
+    /// Gives [`stats`](Self::stats) to the recorder of the crate `metrics`, as gauges `remex_…` and counters `remex_refused`,
+    /// each with the label `task`. Call it as often as they shall be right: at each scrape, or every few seconds.
+    #[cfg(feature = "metrics")]
+    pub async fn record_metrics(&self) -> Result<()> {
+        crate::metrics::record(self.task(), &self.stats().await?);
+        Ok(())
     }
 
     /// Stops the server at once: what waits or runs fails with `Cancelled`. One that is stopped already stays so.

@@ -65,6 +65,7 @@
 //! | `config` | yes | clusters in TOML files: `ClusterFile` |
 //! | `onnx` | yes | ONNX models as programs, compiled on the worker with rten |
 //! | `ops` | yes | the base set of ops on tensors: arithmetic, matmul, reductions, data movement, random numbers |
+//! | `metrics` | no | the numbers of a server as gauges and counters of the crate `metrics`: `ServerHandle::record_metrics` |
 //! | `ort` | no | ONNX Runtime as a second engine, from the shared library that `ORT_DYLIB_PATH` names |
 //! | `ndarray` | with `ops` | conversion between [`Tensor`] and `ndarray` arrays |
 //! | `testing` | no | `testing::TestCluster`, `testing::SimCluster` and probes |
@@ -84,6 +85,8 @@ mod builder;
 mod config;
 pub mod guide;
 mod handle;
+#[cfg(feature = "metrics")]
+mod metrics;
 pub mod prelude;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -121,8 +121,9 @@ async fn what_is_queued_when_the_context_ends_fails_as_closed() {
     check_given_up(&edge, queued).await;
 }
 
+/// I1: nobody closed the context, so its actor died.
 #[actix::test]
-async fn what_is_queued_after_the_context_has_ended_fails_as_closed() {
+async fn what_is_queued_after_the_actor_has_gone_fails() {
     let nobody = Nobody.start();
     let (shared, edge) = context(&nobody);
     // The actor is told to empty an empty queue, which ends it here.
@@ -133,8 +134,8 @@ async fn what_is_queued_after_the_context_has_ended_fails_as_closed() {
     // Each call finds the context open, as one does whose caller looked just before.
     let op = shared.try_execute_op(RemoteExecuteOp::new("x").on(&shared.devices[0])).unwrap();
     let error = op.chain.done().await.unwrap_err();
-    assert_eq!((error.code(), error.effect()), (ErrorCode::FailedPrecondition, Effect::NotSent), "{error}");
+    assert_eq!((error.code(), error.effect()), (ErrorCode::Internal, Effect::NotSent), "{error}");
     assert_eq!(edge.ticket(), CallId::new(0, 1));
     let again = shared.try_execute_op(RemoteExecuteOp::new("x").on(&shared.devices[0])).unwrap_err();
-    assert_eq!(again.code(), ErrorCode::FailedPrecondition, "and now it is closed");
+    assert_eq!(again.code(), ErrorCode::Internal, "and now it is closed, with that");
 }

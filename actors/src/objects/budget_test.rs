@@ -112,7 +112,8 @@ fn the_sum_is_right_in_any_order() {
     for seed in 0..300 {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut budget = Budget::new(MemoryLimits { bytes: 100, context_bytes: 70, ..MemoryLimits::default() });
-        let (mut held, mut waiting) = (Vec::<(u64, u64)>::new(), Vec::<(u64, u64)>::new());
+        let mut held: Vec<(u64, u64)> = Vec::new();
+        let mut waiting: Vec<(u64, u64)> = Vec::new();
         for _ in 0..200 {
             match rng.random_range(0..4) {
                 0 | 1 => {

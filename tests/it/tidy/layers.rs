@@ -167,7 +167,7 @@ fn a_task_has_one_source_of_chance() {
         assert_eq!(tree::faults_of(one_chance, path, text).len(), count, "{path}: {text}");
     };
     check("actors/src/server/actor.rs", "let id = rand::rng().random();", 1);
-    check("src/builder.rs", "let id: u64 = rand::random();", 1);
+    check("src/builder/mod.rs", "let id: u64 = rand::random();", 1);
     check("actors/src/chance.rs", "rand::rng()", 0);
     check("actors/src/objects/table.rs", "#[cfg(test)]\nmod tests { fn a() { rand::random() } }", 0);
     check("tests/it/threads.rs", "rand::random()", 0);

@@ -13,7 +13,7 @@ fn rows(guide: &str) -> Vec<(usize, Vec<&str>)> {
     let lines = lines.take_while(|(_, line)| !line.starts_with("## "));
     lines
         .filter(|(_, line)| line.starts_with("| ") && !line.starts_with("| what |"))
-        .map(|(at, line)| (at + 1, line.trim_matches('|').split(" | ").map(str::trim).collect()))
+        .map(|(at, line)| (at + 1, line.trim_end_matches(['|', ' ']).split('|').skip(1).map(str::trim).collect()))
         .collect()
 }
 
@@ -28,8 +28,13 @@ fn faults(guide: &str, tests: &[String], faults: &mut Faults) {
     }
 }
 
+/// All tests, and the functions of the suite that every fabric runs.
 fn tests(files: &[File]) -> Vec<String> {
-    files.iter().flat_map(code::tests).map(|test| test.name).collect()
+    let suite = files.iter().filter(|file| file.path.ends_with("/conformance.rs")).flat_map(|file| {
+        let names = file.code.split("async fn ").skip(1).map(|rest| rest.split('(').next().unwrap_or_default());
+        names.map(str::to_owned)
+    });
+    files.iter().flat_map(code::tests).map(|test| test.name).chain(suite).collect()
 }
 
 /// I8.

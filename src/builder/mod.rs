@@ -1,33 +1,22 @@
 //! Makes a server.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+mod plan;
+
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use actix::Recipient;
+use plan::Plan;
 use remex_actors::{
-    chance::Chance,
-    executor::{ExecutorConfig, Pool, Simulated},
-    fabric::{Fabric, Tcp, Unix},
+    executor::{Pool, Simulated},
+    fabric::Fabric,
     limits::TaskLimits,
-    link::Identity,
     objects::WhenFull,
-    observe::{Observed, Observers},
+    observe::Observed,
     ops::OpRegistry,
-    programs::{Compiler, Compilers, Executable, NativePrograms},
+    programs::{Compiler, Executable},
     server::{ExecutorRecipients, ObjectManagerFactory, RendezvousFactory, ServerConfig, Timers, start},
 };
-use remex_protocol::{
-    DeviceName, ErrorCode,
-    cluster::{Address, TaskName},
-    handshake::Credits,
-    ids::Incarnation,
-    tensor::BufferPool,
-};
+use remex_protocol::{ErrorCode, handshake::Credits, tensor::BufferPool};
 
 use crate::{Error, Result, ServerHandle};
 
@@ -327,97 +316,6 @@ impl ServerBuilder {
         let (_, config) = Plan::of(self)?.config();
         Ok(ServerConfig { custom_object_manager: object_manager, custom_rendezvous: rendezvous, ..config })
     }
-}
-
-/// A checked configuration that may go to another thread.
-struct Plan {
-    who: Identity,
-    devices: Vec<DeviceName>,
-    executor: ExecutorConfig,
-    listen: Option<Address>,
-    fabrics: Vec<Arc<dyn Fabric>>,
-    compilers: Compilers,
-    ops: Arc<OpRegistry>,
-    credits: Credits,
-    timers: Timers,
-    limits: TaskLimits,
-    allowed: BTreeSet<Address>,
-    observers: Observers,
-    custom_executor: Option<ExecutorRecipients>,
-}
-
-impl Plan {
-    fn of(builder: ServerBuilder) -> Result<Self> {
-        let invalid = |error: &dyn fmt::Display| Error::new(ErrorCode::InvalidArgument, error.to_string());
-        let chance = builder.seed.map_or_else(Chance::of_system, Chance::seeded);
-        let name = builder.task.unwrap_or_else(|| format!("/job:client/task:{}", chance.below((1 << 31)..(1 << 32))));
-        let task: TaskName = name.parse().map_err(|error| invalid(&error))?;
-        let address = |text: &String| text.parse::<Address>().map_err(|error| invalid(&error));
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let threads = builder.threads.unwrap_or(cores).get();
-        let kinds = if builder.device_kinds.is_empty() { vec![("CPU".to_owned(), None)] } else { builder.device_kinds };
-        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-        let mut devices = Vec::new();
-        for (kind, _) in &kinds {
-            let count = counts.entry(kind).or_default();
-            devices.push(DeviceName::new(task.clone(), kind, *count).map_err(|error| invalid(&error))?);
-            *count += 1;
-        }
-        let lanes = kinds.iter().map(|(_, limit)| limit.map_or(threads, NonZeroUsize::get)).collect();
-        let native: Arc<dyn Compiler> = Arc::new(NativePrograms(builder.programs));
-        Ok(Self {
-            who: Identity {
-                task,
-                incarnation: Incarnation(chance.bits()),
-                buffers: BufferPool::new(builder.buffer_bytes),
-                chance,
-            },
-            devices,
-            executor: ExecutorConfig { lanes, threads, pool: builder.pool },
-            listen: builder.listen.as_ref().map(address).transpose()?,
-            fabrics: fabrics(builder.fabrics)?,
-            compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
-            ops: Arc::new(builder.ops),
-            credits: builder.credits,
-            timers: builder.timers,
-            limits: builder.limits,
-            allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
-            observers: Observers::new(builder.observers),
-            custom_executor: builder.executor,
-        })
-    }
-
-    fn config(self) -> (Identity, ServerConfig) {
-        let config = ServerConfig {
-            who: self.who.clone(),
-            devices: self.devices,
-            executor: self.executor,
-            listen: self.listen,
-            fabrics: self.fabrics,
-            compilers: self.compilers,
-            ops: self.ops,
-            credits: self.credits,
-            timers: self.timers,
-            limits: self.limits,
-            allowed: self.allowed,
-            observers: self.observers,
-            custom_executor: self.custom_executor,
-            custom_object_manager: None,
-            custom_rendezvous: None,
-        };
-        (self.who, config)
-    }
-}
-
-/// The built-in fabrics, and the application's instead of or beside them.
-fn fabrics(own: Vec<Arc<dyn Fabric>>) -> Result<Vec<Arc<dyn Fabric>>> {
-    let mut schemes = BTreeSet::new();
-    if let Some(twice) = own.iter().map(|fabric| fabric.scheme()).find(|scheme| !schemes.insert(*scheme)) {
-        let message = format!("two fabrics were registered for the scheme {twice:?}: register one");
-        return Err(Error::new(ErrorCode::AlreadyExists, message));
-    }
-    let built_in: [Arc<dyn Fabric>; 2] = [Arc::new(Tcp::new()), Arc::new(Unix::new())];
-    Ok(built_in.into_iter().chain(own).collect())
 }
 
 impl fmt::Debug for ServerBuilder {
