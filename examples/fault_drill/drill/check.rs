@@ -128,6 +128,8 @@ pub(super) struct Known {
     pub(super) worker: usize,
     /// The worker's run when the object was asked for.
     pub(super) run: u32,
+    /// How often its client had given up its session with the worker by then.
+    pub(super) given_up: u64,
     /// How its call ended; `None` of what was put.
     pub(super) made: Option<(u64, Chain)>,
 }
@@ -149,8 +151,12 @@ pub(super) fn fetched(world: &World, client: usize, known: &Known, was_done: boo
             // The memory that it was in, or may have been in, is gone.
             let destroyed = world.cluster.last_lost_run(known.worker) >= known.run;
             // Its own task stops, or has stopped.
+            let lost = error.code() == ErrorCode::DataLoss;
+            if lost && !destroyed && world.given_up(client, known.worker) > known.given_up {
+                return world.ledger.went();
+            }
             let stops = world.cluster.task(client).is_none() && error.code() == ErrorCode::FailedPrecondition;
-            if !(is_of_transport(error.code()) || stops || destroyed && error.code() == ErrorCode::DataLoss) {
+            if !(is_of_transport(error.code()) || stops || destroyed && lost) {
                 world.lost(format!("{what} was answered for and cannot be fetched: {error}"));
             }
         }

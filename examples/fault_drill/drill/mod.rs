@@ -91,6 +91,11 @@ impl World {
         self.ledger.belied(problem);
     }
 
+    /// How often a client has given up its session with a worker.
+    fn given_up(&self, client: usize, worker: usize) -> u64 {
+        self.ledger.sessions_given_up(client, &self.cluster.name(worker).to_string())
+    }
+
     /// A value is not what it should be.
     fn wrong(&self, problem: String) {
         self.cluster.note(format!("{PROBLEM}: {problem}"));
@@ -107,8 +112,10 @@ async fn drill(seed: u64, plan: FaultPlan, wrong: Wrong) -> Outcome {
     let ledger = Ledger::default();
     let (programs, chance) = (ledger.clone(), Chance::seeded(!seed));
     let builder = SimCluster::builder(WORKERS + CLIENTS).seed(seed).plan(plan);
-    let builder =
-        builder.each(move |i, server| if i < WORKERS { programs::of(&programs, wrong, server) } else { server });
+    let builder = builder.each(move |i, server| match i < WORKERS {
+        true => programs::of(&programs, wrong, server),
+        false => programs::watch(&programs, i, server),
+    });
     let cluster = match builder.start().await {
         Ok(cluster) => cluster,
         Err(error) => {

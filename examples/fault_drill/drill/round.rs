@@ -158,7 +158,8 @@ impl<'a> Round<'a> {
         let (worker, value) = of;
         if let Some(object) = call.outputs.first().cloned() {
             let made = Some((number, call.chain.clone()));
-            self.known.push(Known { object, value, worker, run: world.cluster.run(worker), made });
+            let (run, given_up) = (world.cluster.run(worker), world.given_up(client.i, worker));
+            self.known.push(Known { object, value, worker, run, given_up, made });
         }
         if let Some(chain) = call.remote_chain {
             self.chains.push((worker, chain));
@@ -239,12 +240,13 @@ impl<'a> Round<'a> {
         let worker = self.worker();
         let Ok(device) = self.context.device_of(&self.client.world.cluster.name(worker).to_string()) else { return };
         let (value, run) = (self.client.world.ledger.number() as i64, self.client.world.cluster.run(worker));
+        let given_up = self.client.world.given_up(self.client.i, worker);
         // Now and then one that travels in pieces.
         let elements = if self.below(10) == 0 { 50_000 } else { 4 };
         let Ok(tensor) = tensor(value, elements) else { return };
         let put = self.timed("a put", self.context.put(&device, tensor)).await;
         if let Ok(object) = put {
-            self.known.push(Known { object, value, worker, run, made: None });
+            self.known.push(Known { object, value, worker, run, given_up, made: None });
         }
     }
 

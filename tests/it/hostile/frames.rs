@@ -90,7 +90,7 @@ async fn who_breaks_the_protocol_is_thrown_out() {
         ("metadata", frame(metadata())),
         ("a second Hello", frame(Body::Hello(Box::new(hello("/job:b/task:0"))))),
         ("a Welcome", frame(Body::Welcome(Box::new(welcome())))),
-        ("a kind that there is not", framed(7, 0, 0, 1, &[])),
+        ("a kind that there is not", framed(8, 0, 0, 1, &[])),
         ("flags that there are not", framed(16, 0x40, 0, 1, &[0x90])),
         ("a header too long", framed(16, 0, 0, 1, &vec![0x90; (1 << 20) + 1])),
         ("a payload too long", framed(27, 1, (16 << 30) + 1, 1, &[0x90])),

@@ -104,6 +104,7 @@ async fn the_calls_of_others_are_not_cancelled() {
             assert_eq!(gate.runs(), (1, 0, 0), "it runs on");
             gate.open(1);
             assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [1.0, 2.0]);
+            world.context.unregister(&program).await.unwrap();
             drop((call, program));
         })
         .await;
