@@ -35,6 +35,8 @@ pub const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 pub const LOST_AFTER: Duration = Duration::from_secs(3);
 /// How often a side looks whether it has spoken, and has heard the other.
 const LOOK: Duration = Duration::from_millis(500);
+/// Who cannot be written to any more may have said goodbye before: that is read first.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 /// What is still to be written when a link is closed has so long; a peer that reads nothing would keep it for ever.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -233,6 +235,7 @@ async fn write_all(shared: &Shared) {
         // What is ready to run may have more to say; it goes into the same write.
         tokio::task::yield_now().await;
         if let Err(error) = flush(shared).await {
+            tokio::time::sleep(LAST_WORDS).await;
             return shared.lose(&error);
         }
         if shared.closing.get() {

@@ -179,12 +179,14 @@ impl Lease {
 }
 
 impl Lease {
-    /// Takes over what another one has, if it is of the same account.
+    /// Takes over what another one of the same account has.
     pub(crate) fn absorb(&mut self, mut other: Lease) {
-        if Arc::ptr_eq(&self.account.budget.0, &other.account.budget.0) && self.account.context == other.account.context
-        {
-            self.bytes += std::mem::take(&mut other.bytes);
-        }
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Whether it is of this account.
+    pub(crate) fn is_of(&self, account: &Account) -> bool {
+        Arc::ptr_eq(&self.account.budget.0, &account.budget.0) && self.account.context == account.context
     }
 }
 

@@ -261,3 +261,19 @@ fn objects_tombstones_and_calls_are_bounded() {
     assert!(rig.is_done(10));
     assert_eq!((rig.stats().tombstones, rig.stats().refused), (0, 4));
 }
+
+/// I8: what an executor counted is not counted again, unless it counted for another budget.
+#[test]
+fn outputs_that_the_executor_counted_are_counted_once() {
+    use super::{MemoryBudget, memory::Account};
+    let mut rig = rig(9);
+    let other = MemoryBudget::new(MemoryLimits::default());
+    for (call, budget) in [(1, rig.memory.clone()), (2, other.clone())] {
+        rig.run(call, &[], &[u64::from(call) + 20]);
+        let (job, before) = (rig.job(call), rig.used());
+        rig.store.counted(job, Some(Account::new(budget, 1).take(ONE)));
+        rig.finish(call, Ok(vec![vector(1)]));
+        assert_eq!((rig.used() - before, other.usage().used), (ONE, 0), "call {call}");
+    }
+    assert_eq!(rig.memory.usage().peak, 2 * ONE);
+}

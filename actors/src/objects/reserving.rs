@@ -215,6 +215,8 @@ impl Store {
 
     /// The executor has counted outputs for which no memory was reserved.
     pub(crate) fn counted(&mut self, job: u64, lease: Option<Lease>) {
+        // An executor with a budget of its own does not count for this one.
+        let lease = lease.filter(|lease| lease.is_of(&self.account));
         let (Some(job), Some(lease)) = (self.jobs.get_mut(JobId(job)), lease) else { return };
         match &mut job.room {
             Some(Room::Got(own)) => own.absorb(lease),
