@@ -344,7 +344,7 @@ pub(super) async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> 
 
 /// What is there of a worker's tables; not what it has been through.
 fn left(stats: &ServerStats) -> String {
-    let mut stats = stats.clone();
+    let mut stats = *stats;
     (stats.memory_peak, stats.refused) = Default::default();
     format!("{stats:?}")
 }
