@@ -90,6 +90,12 @@ pub trait FrameReader {
     /// The handshake is over: larger frames are accepted.
     fn open(&mut self);
 
+    /// How many pieces of payloads have come so far, while some are still to come; `None` while none are, and for a fabric
+    /// without pieces. A number that does not grow while other frames come says that a piece was lost.
+    fn pieces(&self) -> Option<u64> {
+        None
+    }
+
     /// Where to take memory for payloads from, for a reader that needs any.
     fn use_buffers(&mut self, buffers: &BufferPool) {
         let _ = buffers;

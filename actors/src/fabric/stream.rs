@@ -91,6 +91,10 @@ impl<R: AsyncRead + Unpin> FrameReader for StreamReader<R> {
         self.decoder.set_limits(DecoderLimits::OPEN);
     }
 
+    fn pieces(&self) -> Option<u64> {
+        self.decoder.pieces()
+    }
+
     fn use_buffers(&mut self, buffers: &BufferPool) {
         self.decoder.set_buffers(buffers.clone());
     }

@@ -204,12 +204,20 @@ impl Shared {
 
 async fn read(mut reader: Box<dyn FrameReader>, shared: Rc<Shared>) {
     reader.open();
+    let mut pieces = (None, Instant::now());
     loop {
         let mut frames = Vec::new();
         if let Err(error) = poll_fn(|cx| reader.poll_read(cx, &mut frames)).await {
             return shared.lose(&error);
         }
-        shared.heard.set(Instant::now());
+        let now = Instant::now();
+        shared.heard.set(now);
+        if reader.pieces() != pieces.0 {
+            pieces = (reader.pieces(), now);
+        } else if pieces.0.is_some() && now.duration_since(pieces.1) >= LOST_AFTER {
+            // Heartbeats come, and its sender has nothing more to send: it is sent again on the next connection (I6).
+            return shared.lose(&format!("no piece of a payload came for {} s", LOST_AFTER.as_secs()));
+        }
         if !shared.ends.arrived.connected() {
             return;
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use remex_protocol::{
     Body, Call, Frame,
     calls::PutObjectRequest,
+    encode_frame,
     ids::{CallId, ContextIndex, DeviceIndex, ObjectId, ObjectPrefix},
     tensor::{DType, Shape, TensorMetadata},
 };
@@ -68,4 +69,33 @@ async fn heartbeats_are_not_behind_bulk() {
     for end in [near, far] {
         assert!(end.lost.try_next().is_none() && end.silence.try_next().is_none());
     }
+}
+
+/// I6: a piece that was lost is missed though heartbeats come: the link is given up, so that the payload is sent again.
+#[actix::test]
+async fn a_payload_that_does_not_go_on_ends_the_link() {
+    tokio::time::pause();
+    let ((here, mut there), (nowhere, _kept)) = (duplex(SPEED), duplex(SPEED));
+    let near = open(stream::connection(here, nowhere, "far".to_owned(), true, false));
+    let object = ObjectId { prefix: ObjectPrefix(1), local: 1, device: DeviceIndex(0) };
+    let metadata = TensorMetadata { dtype: DType::U8, shape: Shape::from([1 << 20]) };
+    let put = PutObjectRequest { context: ContextIndex(0), object, metadata };
+    let put = Frame::new(CallId::new(1, 0), Body::Call(Call::PutObject(Box::new(put))));
+    let mut bytes = Vec::new();
+    let put = Frame { number: 1, ..put.with_payload(Bytes::from(vec![0; 1 << 20])) };
+    encode_frame(&mut bytes, &put, false).unwrap();
+    there.write_all(&bytes).await.unwrap();
+    let heartbeats = actix::spawn(async move {
+        for _ in 0..10 {
+            let mut bytes = Vec::new();
+            encode_frame(&mut bytes, &Frame::new(CallId::default(), Body::Heartbeat), false).unwrap();
+            let _ = there.write_all(&bytes).await;
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    });
+    let begin = tokio::time::Instant::now();
+    let LinkLost { error, .. } = near.lost.next().await;
+    assert!(error.message().contains("no piece"), "{error}");
+    assert!((LOST_AFTER..LOST_AFTER + HEARTBEAT).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    heartbeats.abort();
 }

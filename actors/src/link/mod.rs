@@ -1,5 +1,5 @@
 //! One connection in use: frames numbered, acknowledged, gathered and written; silence noticed. And what outlives it: the
-//! [`Ledger`] of the session.
+//! ledger of the session.
 //!
 //! `RemoteClient` has the dialling end and `Session` the accepting one; both own a ledger, and a `Link` while there is a
 //! connection, and hear of it by the same messages, [`Arrived`] and [`LinkLost`].

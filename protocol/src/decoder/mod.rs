@@ -137,6 +137,11 @@ impl Decoder {
         whole.saturating_sub(have.len()).max(1)
     }
 
+    /// How many pieces of payloads have come so far, while some are still to come; `None` while none are.
+    pub fn pieces(&self) -> Option<u64> {
+        self.transfers.progress()
+    }
+
     /// Bytes of payloads that were copied because they came in the read of their head.
     pub fn moved(&self) -> u64 {
         self.moved

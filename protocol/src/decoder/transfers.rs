@@ -16,6 +16,8 @@ pub(super) struct Transfers {
     of: BTreeMap<CallId, Transfer>,
     /// Bytes of all of them, those that are here and those that are not.
     bytes: u64,
+    /// Pieces that have come since the beginning.
+    pieces: u64,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,11 @@ impl Transfers {
     /// Whether a payload is on its way.
     pub(super) fn any(&self) -> bool {
         !self.of.is_empty()
+    }
+
+    /// How many pieces have come so far, while some are still to come.
+    pub(super) fn progress(&self) -> Option<u64> {
+        self.any().then_some(self.pieces)
     }
 
     /// Makes room for the payload that `frame` announces. A call is given back to be handed on at once, so that its
@@ -92,6 +99,7 @@ impl Transfers {
 
     /// Counts a piece whose bytes are all there, and gives the frame that waited for the last one.
     pub(super) fn finish_piece(&mut self, head: &Head) -> Option<Frame> {
+        self.pieces += 1;
         let transfer = self.get(head);
         transfer.filled += head.payload_len;
         if transfer.filled < transfer.len {

@@ -25,6 +25,15 @@ fn thirty_seeds_hold() {
     assert!(totals.calls > 3_000 && totals.answered > 500 && totals.executed > 500, "too little was tried:\n{totals}");
 }
 
+/// I1, I6: seeds that have found something: the last piece of a payload lost and nothing behind it (3847).
+#[test]
+fn seeds_that_have_found_something_hold() {
+    for seed in [3847] {
+        let Outcome { totals, problems, .. } = drill::run(seed, Wrong::Nothing);
+        assert!(totals.hold() && problems.is_empty(), "seed {seed}: {problems:#?}\n{totals}");
+    }
+}
+
 /// Runs seeds until the drill finds something.
 fn found(wrong: Wrong, is: impl Fn(&Totals) -> bool) {
     let found = (1..=20).map(|seed| drill::run(seed, wrong)).find(|outcome| is(&outcome.totals));
