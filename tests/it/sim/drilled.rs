@@ -25,10 +25,11 @@ fn thirty_seeds_hold() {
     assert!(totals.calls > 3_000 && totals.answered > 500 && totals.executed > 500, "too little was tried:\n{totals}");
 }
 
-/// I1, I6: seeds that have found something: the last piece of a payload lost and nothing behind it (3847).
+/// I1, I6: seeds that have found something: the last piece of a payload lost and nothing behind it (3847), and what was deleted
+/// while its call waited for another (4599).
 #[test]
 fn seeds_that_have_found_something_hold() {
-    for seed in [3847] {
+    for seed in [3847, 4599] {
         let Outcome { totals, problems, .. } = drill::run(seed, Wrong::Nothing);
         assert!(totals.hold() && problems.is_empty(), "seed {seed}: {problems:#?}\n{totals}");
     }
