@@ -89,7 +89,7 @@ async fn who_breaks_the_protocol_is_thrown_out() {
         ("a reply that failed", frame(failed())),
         ("metadata", frame(metadata())),
         ("a second Hello", frame(Body::Hello(Box::new(hello("/job:b/task:0"))))),
-        ("a Welcome", frame(Body::Welcome(Box::new(welcome())))),
+        ("a Welcome", frame(Body::Welcome(Box::new(welcome("/job:b/task:0"))))),
         ("a kind that there is not", framed(8, 0, 0, 1, &[])),
         ("flags that there are not", framed(16, 0x40, 0, 1, &[0x90])),
         ("a header too long", framed(16, 0, 0, 1, &vec![0x90; (1 << 20) + 1])),
@@ -132,8 +132,9 @@ async fn who_breaks_the_protocol_is_thrown_out() {
         .await;
 }
 
-fn welcome() -> Welcome {
-    let hello = hello("/job:b/task:0");
+/// What an answering task says that is right.
+pub(super) fn welcome(name: &str) -> Welcome {
+    let hello = hello(name);
     Welcome {
         version: hello.version,
         incarnation: hello.incarnation,

@@ -2,7 +2,7 @@
 
 use remex::{
     prelude::*,
-    protocol::{Body, Call, Frame, RemoteError, Reply, calls::*, cluster::ClusterConfig, handshake::Welcome, ids::*},
+    protocol::{Body, Call, Frame, RemoteError, Reply, calls::*, cluster::ClusterConfig, ids::*},
     tensor::DType,
 };
 
@@ -21,18 +21,7 @@ async fn until_called(listener: &mut PipeListener) -> (Stranger, CallId) {
         let Frame { call, body, .. } = peer.next().await.unwrap();
         let reply = match body {
             Body::Hello(_) => {
-                let hello = hello(HOSTILE);
-                let welcome = Welcome {
-                    version: hello.version,
-                    incarnation: hello.incarnation,
-                    task: hello.task,
-                    epoch: 1,
-                    resumed: false,
-                    resume: 0,
-                    unfinished: Vec::new(),
-                    credits: Default::default(),
-                    limits: hello.limits,
-                };
+                let welcome = super::frames::welcome(HOSTILE);
                 peer.say(Body::Welcome(Box::new(welcome))).await;
                 continue;
             }
