@@ -47,6 +47,7 @@ pub(crate) use messages::OutputForm;
 pub use messages::{CloseContext, Drain, ObjectInput, Refuse, RemoteExecute};
 pub use op::RemoteExecuteOp;
 pub(crate) use peer::{Link, Peer, PeerLink};
+pub(crate) use reach::leave_unanswered;
 pub use register::{RegisterFunction, Registering};
 pub(crate) use serving::Serving;
 pub use shared::{ContextShared, DEFAULT_DEADLINE};

@@ -40,6 +40,8 @@ pub(crate) struct PeerLink {
     pub(crate) index: ContextIndex,
     /// The chain that is ready there from the beginning; set when the task has answered `CreateContext`.
     pub(crate) ready_chain: OnceLock<ObjectId>,
+    /// Set when `CreateContext` was not answered in time: the context may be there.
+    pub(crate) unanswered: OnceLock<()>,
     /// Set when the link is lost, and with it all that was said on it: programs, calls.
     pub(crate) lost: OnceLock<Error>,
     /// Which of the links of this context to this task: programs are registered on a link and end with it.
@@ -66,7 +68,14 @@ impl Deref for Link<'_> {
 
 impl PeerLink {
     pub(crate) fn new(receiver: Arc<Receiver>, index: ContextIndex, generation: u32) -> Self {
-        Self { receiver, index, ready_chain: OnceLock::new(), lost: OnceLock::new(), generation }
+        Self {
+            receiver,
+            index,
+            ready_chain: OnceLock::new(),
+            unanswered: OnceLock::new(),
+            lost: OnceLock::new(),
+            generation,
+        }
     }
 }
 

@@ -216,6 +216,16 @@ async fn leave(receiver: &Receiver, index: ContextIndex) -> Result<()> {
     receiver.call(CloseContextRequest { context: index }, Bytes::new(), LEAVE_TIMEOUT).await.map(drop)
 }
 
+/// A task that has not answered in time may make the context known all the same. It is told behind that call that it is not
+/// wanted; nobody waits for it.
+pub(crate) fn leave_unanswered(link: &PeerLink) {
+    let (receiver, index) = (link.receiver.clone(), link.index);
+    actix::spawn(async move {
+        let left = leave(&receiver, index).await;
+        receiver.indexes.ended(index, &left);
+    });
+}
+
 /// What makes the context known on the link to a task: by making it, where this task does that, and by joining it elsewhere.
 fn request(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> CreateContextRequest {
     let request = CreateContextRequest {
@@ -256,7 +266,12 @@ async fn join(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> Resul
         }
     };
     let joined = match (joined, link.lost.get()) {
-        (Err(error), _) => Err(error),
+        (Err(error), _) => {
+            if error.code() == ErrorCode::DeadlineExceeded {
+                leave_unanswered(link);
+            }
+            Err(error)
+        }
         (Ok((reply, _)), None) => {
             let _ = link.ready_chain.set(reply.ready_chain);
             Ok(())

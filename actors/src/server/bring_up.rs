@@ -17,7 +17,7 @@ use crate::{
     Error, Result,
     chance::Chance,
     client::Receiver,
-    context::{ContextShared, Peer, PeerLink},
+    context::{ContextShared, Peer, PeerLink, leave_unanswered},
     deadline,
     server::{Directory, directory::own_address},
 };
@@ -154,6 +154,9 @@ pub(super) async fn create(shared: &Arc<ContextShared>, own: &TaskName, idle_tim
         async move {
             let at = format!("{} at {}", peer.info.name, link.receiver.address);
             let reply = link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await.map_err(|error| {
+                if error.code() == ErrorCode::DeadlineExceeded {
+                    let _ = link.unanswered.set(());
+                }
                 let message = format!("the context could not be made on {at}: {}", error.message());
                 error.map(|error| RemoteError { message, ..error }.on_task(&peer.info.name))
             })?;
@@ -183,6 +186,10 @@ pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
             let Some(link) = peer.last_link().filter(|link| link.lost.get().is_none()) else { return Ok(()) };
             let closed = close_on(&link.receiver, link.index).await;
             return closed.map_err(|error| error.map(|error| error.on_task(&peer.info.name)));
+        }
+        if link.unanswered.get().is_some() {
+            leave_unanswered(link);
+            return Ok(());
         }
         // A task that has forgotten the context still has its index on the link.
         let linked = |error: &Error| error.code() == ErrorCode::InvalidDistributedContextId;
