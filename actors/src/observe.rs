@@ -58,6 +58,9 @@ pub enum What {
     /// The other end is there and has nothing of what lived there: it was restarted, or has ended the session. All that was
     /// under way has failed with this. `LinkDown` and `LinkUp` follow.
     PeerRestarted(Error),
+    /// The link was not there again within the reconnect window. All that was under way has failed with this; what lives
+    /// there is kept for a while, and the link is dialled on. `Resumed` or `LinkDown` follows.
+    LinkStalled(Error),
     /// The link is gone for good, or could not be made. All that was under way has failed with this.
     LinkDown(Error),
     /// An actor of the runtime died, on this task: a bug. What it was to do has failed with `Internal`, and so has the

@@ -89,6 +89,9 @@ pub struct Welcome {
     /// Numbers of those of them whose payload, which came in pieces, is not whole. They are sent again.
     #[serde(default, deserialize_with = "crate::bounded::unfinished")]
     pub unfinished: Vec<u64>,
+    /// How long the session lives there without a connection, in milliseconds; 0: it ends with its connection.
+    #[serde(default)]
+    pub lease_ms: u64,
     /// How much the dialler may have in flight.
     pub credits: Credits,
     /// What the sender accepts.

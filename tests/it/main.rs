@@ -27,6 +27,7 @@ mod resume;
 mod retry;
 mod seed;
 mod sim;
+mod stall;
 mod support;
 mod threads;
 mod tidy;

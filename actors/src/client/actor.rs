@@ -87,6 +87,10 @@ pub(super) struct Lasting {
     pub(super) up: LinkUp,
     pub(super) ledger: Rc<RefCell<Ledger>>,
     pub(super) backoff: Backoff,
+    /// How long the peer keeps it without a connection.
+    pub(super) lease: Duration,
+    /// The window is over, what was under way has failed, and the peer may still keep the session.
+    pub(super) stalled: bool,
     /// When the connection was made.
     pub(super) since: Instant,
     /// Why it was lost.
@@ -164,26 +168,6 @@ impl RemoteClient {
         }
     }
 
-    /// Answers calls that were not sent.
-    fn answer(&self, frames: Vec<Frame>, error: &Error) {
-        let failed = frames.into_iter().filter_map(|Frame { call, body, .. }| match body {
-            Body::Call(request) => {
-                let error = Box::new(error.remote().clone());
-                Some(Frame::new(call, Body::Failed { kind: request.kind(), error }))
-            }
-            _ => None,
-        });
-        post(&self.replies, Replies(failed.collect()));
-    }
-
-    /// Answers what was not sent yet.
-    pub(super) fn answer_waiting(&mut self, error: &Error) {
-        let waiting = std::mem::take(&mut self.waiting);
-        if !waiting.is_empty() {
-            self.answer(waiting, &error.clone().map(|error| error.with_effect(Effect::NotSent)));
-        }
-    }
-
     /// There is no session any more.
     pub(super) fn down(&mut self, error: Error, restarted: bool) {
         tracing::debug!(address = %self.address, %error, "link down");
@@ -219,7 +203,7 @@ impl Drop for RemoteClient {
         }
         let message = format!("the actor that holds the link to {} died", self.address);
         let error = Error::from(self.naming(RemoteError::new(ErrorCode::Internal, message)));
-        post(&self.lost, Lost(error.clone()));
+        post(&self.lost, Lost { error: error.clone(), may_resume: false });
         self.down(error, false);
     }
 }
@@ -237,7 +221,8 @@ impl Handler<Outgoing> for RemoteClient {
             }
             State::HungUp => {
                 let error = RemoteError::new(ErrorCode::Unavailable, "this server was stopped");
-                self.answer(frames, &error.with_effect(Effect::NotSent).into());
+                self.waiting = frames;
+                self.answer_waiting(&error.into());
             }
         }
     }
@@ -284,7 +269,7 @@ impl Handler<Hangup> for RemoteClient {
         let error = Error::from(self.naming(RemoteError::new(ErrorCode::Cancelled, "this server was stopped")));
         (self.state, self.session) = (State::HungUp, None);
         self.waiting.clear();
-        post(&self.lost, Lost(error.clone()));
+        post(&self.lost, Lost { error: error.clone(), may_resume: false });
         self.callers.drain(..).for_each(|caller| caller.settle(Err(error.clone())));
         self.down(error, false);
         ctx.stop();

@@ -13,8 +13,10 @@ const LONGEST: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
     window: Duration,
-    /// When to give up; `None`: nothing is lost.
-    until: Option<Instant>,
+    /// When it was lost; `None`: nothing is lost.
+    since: Option<Instant>,
+    /// When to give up.
+    limit: Duration,
     pause: Duration,
     /// What had got through when the connection was lost last.
     progress: (u64, u64),
@@ -23,19 +25,23 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Tries for so long after a loss.
     pub(super) fn new(window: Duration) -> Self {
-        Self { window, until: None, pause: Duration::ZERO, progress: (0, 0) }
+        Self { window, since: None, limit: window, pause: Duration::ZERO, progress: (0, 0) }
     }
 
     /// A connection that has `lasted` so long is lost. One that got nothing through is no end of the loss before: else a
-    /// peer that always breaks off at the same frame would be dialled for ever.
-    pub(super) fn lost(&mut self, now: Instant, lasted: Duration, progress: (u64, u64)) {
-        if lasted >= LOST_AFTER || progress != self.progress {
-            self.until = None;
-        }
+    /// peer that always breaks off at the same frame would be dialled for ever. Whether this is another loss.
+    pub(super) fn lost(&mut self, now: Instant, lasted: Duration, progress: (u64, u64)) -> bool {
+        let is_new = lasted >= LOST_AFTER || progress != self.progress || self.since.is_none();
         self.progress = progress;
-        if self.until.is_none() {
-            (self.until, self.pause) = (Some(now + self.window), Duration::ZERO);
+        if is_new {
+            (self.since, self.limit, self.pause) = (Some(now), self.window, Duration::ZERO);
         }
+        is_new
+    }
+
+    /// Gives up so long after the loss, and not before.
+    pub(super) fn prolong(&mut self, limit: Duration) {
+        self.limit = limit;
     }
 
     /// How long to wait before the next attempt; the first one is made at once. `None`: the window is over. `part` of a
@@ -49,7 +55,7 @@ impl Backoff {
 
     /// What is left of the window; `None`: nothing.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
-        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
+        (self.since? + self.limit).checked_duration_since(now).filter(|left| !left.is_zero())
     }
 }
 
@@ -93,5 +99,10 @@ mod tests {
         backoff.lost(start + 8 * second, LOST_AFTER, (3, 5));
         assert_eq!(backoff.left(start + 8 * second), Some(5 * second));
         assert_eq!(backoff.left(start + 13 * second), None);
+        backoff.prolong(30 * second);
+        assert!(!backoff.lost(start + 13 * second, second, (3, 5)));
+        assert_eq!(backoff.left(start + 13 * second), Some(25 * second));
+        assert!(backoff.lost(start + 14 * second, second, (4, 5)));
+        assert_eq!(backoff.left(start + 14 * second), Some(5 * second));
     }
 }

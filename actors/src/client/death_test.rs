@@ -41,7 +41,7 @@ async fn everybody_hears_of_it() {
     let waiting = actix::spawn(async move { ask(&connect, Connect).await });
     tokio::task::yield_now().await;
     post(&client.clone().recipient(), Die);
-    let Lost(error) = lost.next().await;
+    let Lost { error, .. } = lost.next().await;
     assert_eq!(error.code(), ErrorCode::Internal);
     assert!(error.message().contains("the link to tcp://127.0.0.1:1 died"), "{error}");
     assert!(matches!(events.next().await, LinkEvent::Down { error: told, .. } if told == error));

@@ -15,7 +15,7 @@ use crate::{
     Error, Result,
     envelope::post,
     fabric::{Connection, FabricError},
-    link::{self, Ends, Ledger, Link, Place, Point, Refusal},
+    link::{self, Ends, LOST_AFTER, Ledger, Link, Place, Point, Refusal},
     observe::What,
     pending::Lost,
 };
@@ -119,9 +119,17 @@ impl RemoteClient {
         }
         let name = std::mem::take(&mut self.fresh);
         let ledger = Rc::new(RefCell::new(Ledger::new(name != 0)));
-        let (backoff, farewell) = (Backoff::new(self.window), None);
-        self.session =
-            Some(Lasting { name, up: up.clone(), ledger, backoff, since: Instant::now(), cause: None, farewell });
+        self.session = Some(Lasting {
+            name,
+            up: up.clone(),
+            ledger,
+            backoff: Backoff::new(self.window),
+            lease: Duration::from_millis(welcome.lease_ms),
+            stalled: false,
+            since: Instant::now(),
+            cause: None,
+            farewell: None,
+        });
         self.replaces = 0;
         tracing::debug!(task = %up.task, address = %up.address, "link up");
         self.callers.drain(..).for_each(|caller| caller.settle(Ok(up.clone())));
@@ -134,10 +142,13 @@ impl RemoteClient {
     fn resumed(&mut self, connection: Connection, ctx: &mut Context<Self>) {
         let Some(session) = &mut self.session else { return };
         session.since = Instant::now();
-        let up = session.up.clone();
+        let (up, stalled) = (session.up.clone(), session.stalled);
         tracing::debug!(address = %self.address, epoch = self.epoch, again = session.ledger.borrow().held(), "resumed");
         self.callers.drain(..).for_each(|caller| caller.settle(Ok(up.clone())));
         self.observe(What::Resumed);
+        if stalled {
+            self.tell(&LinkEvent::Up(up));
+        }
         self.open(connection, ctx);
     }
 
@@ -156,38 +167,59 @@ impl RemoteClient {
         self.state = State::Idle;
         let Some(session) = &mut self.session else { return };
         let (now, progress) = (Instant::now(), session.ledger.borrow().progress());
-        session.backoff.lost(now.into_std(), now - session.since, progress);
+        if session.backoff.lost(now.into_std(), now - session.since, progress) {
+            session.stalled = false;
+        }
         session.cause = Some(error.message().to_owned());
         if session.name == 0 || session.farewell.is_some() {
             let error = self.link_lost("");
             return self.give_up(error);
         }
         tracing::debug!(address = %self.address, %error, "connection lost");
-        let error = self.link_lost("; connecting again");
-        self.observe(What::Reconnecting(error));
+        if session.stalled {
+            let error = self.link_lost("; it broke off again before anything got through");
+            self.stall(error);
+        } else {
+            let error = self.link_lost("; connecting again");
+            self.observe(What::Reconnecting(error));
+        }
         self.again("it broke off again", ctx);
     }
 
     /// The next attempt, or none.
     fn again(&mut self, why: &str, ctx: &mut Context<Self>) {
         let Some(session) = &mut self.session else { return };
-        match session.backoff.next(Instant::now().into_std(), link::part(&self.who.chance)) {
-            Some(pause) => self.dial(pause, ctx),
-            None => {
+        let (now, part) = (Instant::now().into_std(), link::part(&self.who.chance));
+        match (session.backoff.next(now, part), session.stalled) {
+            (Some(pause), false) => self.dial(pause, ctx),
+            (Some(pause), true) => {
+                let error = self.link_lost(&format!("; it could not be made again yet: {why}"));
+                self.withhold(&error);
+                self.dial(pause, ctx);
+            }
+            (None, false) if session.lease > self.window => {
+                // The peer may notice a loss later than this end, and its lease begins then.
+                session.backoff.prolong(session.lease + 2 * LOST_AFTER);
                 let window = self.window.as_secs_f64();
                 let error = self.link_lost(&format!("; it was not made again within {window:.1} s: {why}"));
+                self.stall(error);
+                self.again(why, ctx);
+            }
+            (None, stalled) => {
+                let within = if stalled { session.lease } else { self.window }.as_secs_f64();
+                let error = self.link_lost(&format!("; it was not made again within {within:.1} s: {why}"));
                 self.give_up(error);
             }
         }
     }
 
     /// There is no link and no session: what was under way fails. The next call dials.
-    fn give_up(&mut self, error: Error) {
+    pub(super) fn give_up(&mut self, error: Error) {
         self.answer_waiting(&error);
         self.state = State::Idle;
         if let Some(session) = self.session.take() {
             self.replaces = session.name;
-            post(&self.lost, Lost(error.clone()));
+            post(&self.lost, Lost { error: error.clone(), may_resume: false });
         }
         self.callers.drain(..).for_each(|caller| caller.settle(Err(error.clone())));
         self.down(error, false);
@@ -204,7 +236,7 @@ impl RemoteClient {
         self.answer_waiting(&self.naming(not_sent).into());
         let lost = RemoteError::new(ErrorCode::DataLoss, format!("{why}: what lived there is lost"));
         let error = Error::from(self.naming(lost));
-        post(&self.lost, Lost(error.clone()));
+        post(&self.lost, Lost { error: error.clone(), may_resume: false });
         self.observe(What::PeerRestarted(error.clone()));
         self.session = None;
         self.down(error, restarted);
@@ -226,7 +258,7 @@ impl RemoteClient {
     }
 
     /// The link of the session was lost, for the cause that was first.
-    fn link_lost(&self, and: &str) -> Error {
+    pub(super) fn link_lost(&self, and: &str) -> Error {
         let cause = self.session.as_ref().and_then(|session| session.cause.as_deref()).unwrap_or_default();
         let message = format!("the link to {} was lost: {cause}{and}", self.peer());
         self.naming(RemoteError::new(ErrorCode::RpcUnavailable, message)).into()

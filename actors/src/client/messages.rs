@@ -49,9 +49,17 @@ pub struct LinkUp {
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub enum LinkEvent {
-    /// It has come up.
+    /// It has come up, or goes on after it was stalled.
     Up(LinkUp),
-    /// It is gone for longer than the reconnect window, or could not be made, or has come back without its session; all
+    /// It is gone for longer than the reconnect window: all calls on it have failed, what lives there is kept for a while,
+    /// and it is tried to reach it.
+    Stalled {
+        /// Where the peer was.
+        address: Address,
+        /// Why, naming task and address.
+        error: Error,
+    },
+    /// It is gone for longer than the lease of its session, or could not be made, or has come back without its session; all
     /// calls on it have failed.
     Down {
         /// Where the peer was.

@@ -64,10 +64,10 @@ impl Indexes {
         Ok(ContextIndex(free))
     }
 
-    /// The peer was told that an index stands for nothing any more. Where it did not answer in time, it may still think
-    /// otherwise: the index is not used again.
+    /// The peer was told that an index stands for nothing any more. Where it did not answer, it may still think otherwise:
+    /// the index is not used again.
     pub(crate) fn ended<T>(&self, index: ContextIndex, answer: &Result<T>) {
-        if !answer.as_ref().is_err_and(|error| error.code() == ErrorCode::DeadlineExceeded) {
+        if !answer.as_ref().is_err_and(is_unanswered) {
             self.give_back(index);
         }
     }
@@ -145,6 +145,12 @@ impl Receiver {
             Error::new(ErrorCode::Internal, message)
         })
     }
+}
+
+/// Whether a call may have been done, or may be done yet, though it was not answered.
+pub(crate) fn is_unanswered(error: &Error) -> bool {
+    let lost = error.code() == ErrorCode::RpcUnavailable && error.effect() == Effect::Unknown;
+    lost || error.code() == ErrorCode::DeadlineExceeded
 }
 
 /// What calls fail with that nobody would send.

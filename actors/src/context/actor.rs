@@ -135,6 +135,15 @@ impl DistributedContext {
         }
     }
 
+    /// A task is not reached, and what lives there may be again. Who waits for what it does goes on without it.
+    fn stalled(&self, address: &Address, error: &Error) {
+        for (i, peer) in self.shared.peers.iter().enumerate() {
+            if peer.last_link().is_some_and(|link| link.receiver.address == *address) {
+                self.lost_task(TaskIndex(i as u16), error.clone());
+            }
+        }
+    }
+
     /// Collectives that a task takes part in do not wait for it any more.
     fn lost_task(&self, task: TaskIndex, error: Error) {
         let error = error.map(|error| error.on_task(self.shared.task_name(task)));
@@ -290,8 +299,10 @@ impl Handler<LinkEvent> for DistributedContext {
     type Result = ();
 
     fn handle(&mut self, event: LinkEvent, _: &mut Context<Self>) {
-        if let LinkEvent::Down { address, error, restarted } = event {
-            self.lost(&address, &error, restarted);
+        match event {
+            LinkEvent::Down { address, error, restarted } => self.lost(&address, &error, restarted),
+            LinkEvent::Stalled { address, error } => self.stalled(&address, &error),
+            LinkEvent::Up(_) => {}
         }
     }
 }

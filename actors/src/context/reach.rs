@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{ContextShared, Link, PeerLink};
 use crate::{
     Error, Result,
-    client::{LinkEvent, Receiver, Subscribe},
+    client::{LinkEvent, Receiver, Subscribe, is_unanswered},
     deadline,
     envelope::post,
     promise::{Promise, Writer, promise},
@@ -267,8 +267,11 @@ async fn join(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> Resul
     };
     let joined = match (joined, link.lost.get()) {
         (Err(error), _) => {
-            if error.code() == ErrorCode::DeadlineExceeded {
-                leave_unanswered(link);
+            if is_unanswered(&error) {
+                // Behind the call that may make it known. The index stays this context's.
+                let receiver = link.receiver.clone();
+                let index = link.index;
+                actix::spawn(async move { leave(&receiver, index).await });
             }
             Err(error)
         }
@@ -278,7 +281,7 @@ async fn join(shared: &ContextShared, link: &PeerLink, task: TaskIndex) -> Resul
         }
         // It may be the next link on which the context was joined: there nobody would leave it.
         (Ok(_), Some(lost)) => match leave(&link.receiver, link.index).await {
-            Err(error) if error.code() == ErrorCode::DeadlineExceeded => Err(error),
+            Err(error) if is_unanswered(&error) => Err(error),
             Ok(()) | Err(_) => Err(lost.clone()),
         },
     };

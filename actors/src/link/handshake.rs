@@ -150,6 +150,7 @@ pub fn welcome(hello: &Hello, who: &Identity, credits: Credits) -> Result<Welcom
         resumed: false,
         resume: 0,
         unfinished: Vec::new(),
+        lease_ms: 0,
         credits,
         limits: Limits::default(),
     })

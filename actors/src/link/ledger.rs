@@ -42,6 +42,8 @@ pub(crate) enum NumberingError {
     Forgotten { point: u64, acknowledged: u64 },
     #[error("the peer asks for the payload of frame {0} again, which it has")]
     NotInPieces(u64),
+    #[error("the peer begins the handshake again, which is over")]
+    Handshake,
 }
 
 /// What an accepted frame means for the link.
@@ -103,6 +105,7 @@ impl Ledger {
         self.acknowledge(frame.ack);
         let whole = if self.keeps { Accepted::Whole } else { Accepted::HandOn };
         match &frame.body {
+            Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) => return Err(NumberingError::Handshake),
             Body::Heartbeat => return Ok(Accepted::Done),
             Body::Received => {
                 self.whole += u64::from(self.in_pieces.remove(&frame.call).is_some());

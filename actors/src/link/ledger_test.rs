@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use remex_protocol::{Body, Call, Frame, Payload, Reply, calls::*, frame::PIECE_LEN, ids::CallId};
+use remex_protocol::{
+    Body, Call, ErrorCode, Frame, Payload, RemoteError, Reply, calls::*, frame::PIECE_LEN, ids::CallId,
+};
 
 use super::ledger::{Accepted, Ledger, NumberingError, Point};
 
@@ -64,6 +66,10 @@ fn gaps_repeats_and_impossible_acks_are_refused() {
     assert_eq!(ledger.accept(&call(2, 1)), Err(NumberingError::NeverSent { ack: 1, sent: 0 }));
     let reply = Frame::new(CallId::default(), Body::Completed(Reply::Cancel(CancelReply {})));
     assert_eq!(ledger.accept(&reply), Err(NumberingError::NotNext { expected: 2, actual: 0 }));
+    // A repeated Hello cuts the link as any repeat does; the session goes on.
+    let refused = RemoteError::new(ErrorCode::Unavailable, "x");
+    let handshake = Frame::new(CallId::default(), Body::Refused(Box::new(refused)));
+    assert_eq!(ledger.accept(&handshake), Err(NumberingError::Handshake));
 }
 
 /// I6: what the other side has is not sent again, what it has not is, in order.

@@ -170,8 +170,13 @@ impl Handler<Replies> for PendingResults {
 impl Handler<Lost> for PendingResults {
     type Result = ();
 
-    fn handle(&mut self, Lost(error): Lost, _: &mut Context<Self>) {
+    fn handle(&mut self, Lost { error, may_resume }: Lost, _: &mut Context<Self>) {
         let what = What::Failed(error.clone());
+        if may_resume {
+            let given_up = self.state.give_up_all(&error);
+            self.observe(given_up.iter().copied(), &what);
+            return self.tell_receiver(given_up);
+        }
         let lost = self.state.lose(&error);
         self.observe(lost.iter().copied(), &what);
         self.edge.give_back(lost);

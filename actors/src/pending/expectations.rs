@@ -83,6 +83,17 @@ impl Expectations {
         expired
     }
 
+    /// Gives up on every call, and says which.
+    pub(crate) fn give_up_all(&mut self, error: &Error) -> Vec<CallId> {
+        self.earliest = None;
+        let waited = self.slots.iter_mut().flatten().filter(|known| !matches!(known.promised, Promised::Nothing));
+        let given_up = waited.map(|expectation| {
+            settle(std::mem::replace(&mut expectation.promised, Promised::Nothing), Err(error.clone()));
+            expectation.call
+        });
+        given_up.collect()
+    }
+
     /// The link is gone: everything fails, and all slots are free.
     pub(crate) fn lose(&mut self, error: &Error) -> Vec<CallId> {
         self.live = 0;
@@ -202,6 +213,18 @@ mod tests {
         let codes: Vec<_> = cells.iter().map(|cell| cell.try_done().unwrap().err().map(|e| e.code())).collect();
         assert_eq!(codes, [Some(ErrorCode::RpcUnavailable), None, Some(ErrorCode::RpcUnavailable)]);
         assert_eq!(state.earliest(), None);
+    }
+
+    /// I6: a session that may be resumed keeps the slots of its calls, which may still be answered.
+    #[test]
+    fn calls_that_were_given_up_with_their_link_keep_their_slots() {
+        let mut state = Expectations::default();
+        let cells: Vec<_> = (0..2).map(|i| expect(&mut state, i, now())).collect();
+        assert!(state.give_up(CallId::new(1, 0), failure(ErrorCode::Cancelled)));
+        assert_eq!(state.give_up_all(&failure(ErrorCode::RpcUnavailable)), [CallId::new(0, 0)]);
+        let codes: Vec<_> = cells.iter().map(|cell| cell.try_done().unwrap().unwrap_err().code()).collect();
+        assert_eq!(codes, [ErrorCode::RpcUnavailable, ErrorCode::Cancelled]);
+        assert!((0..2).all(|i| state.complete(CallId::new(i, 0), done())));
     }
 
     #[test]

@@ -85,7 +85,12 @@ impl Cancelled {
 #[rtype(result = "()")]
 pub struct Replies(pub Vec<Frame>);
 
-/// The link is gone: no call that was expected so far will be answered.
+/// The link is gone: the promises of all calls that were expected so far fail.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Lost(pub Error);
+pub struct Lost {
+    /// What they fail with.
+    pub error: Error,
+    /// Whether the calls may still be answered, because their session is kept: slots and credits stay taken.
+    pub may_resume: bool,
+}

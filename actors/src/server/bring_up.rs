@@ -16,7 +16,7 @@ use super::{ContextConfig, Discovered};
 use crate::{
     Error, Result,
     chance::Chance,
-    client::Receiver,
+    client::{Receiver, is_unanswered},
     context::{ContextShared, Peer, PeerLink, leave_unanswered},
     deadline,
     server::{Directory, directory::own_address},
@@ -154,7 +154,7 @@ pub(super) async fn create(shared: &Arc<ContextShared>, own: &TaskName, idle_tim
         async move {
             let at = format!("{} at {}", peer.info.name, link.receiver.address);
             let reply = link.receiver.call(request, Bytes::new(), CONTROL_TIMEOUT).await.map_err(|error| {
-                if error.code() == ErrorCode::DeadlineExceeded {
+                if is_unanswered(&error) {
                     let _ = link.unanswered.set(());
                 }
                 let message = format!("the context could not be made on {at}: {}", error.message());

@@ -232,13 +232,15 @@ impl Acceptor {
         if hello.session == 0 {
             return Ok((self.begin(hello, None, slot)?, welcome));
         }
+        let asked = Duration::from_millis(hello.window_ms).saturating_add(3 * link::HEARTBEAT);
+        let lease = self.lease.max(asked.min(LONGEST_LEASE));
+        welcome.lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         self.sessions.end_replaced(hello).await;
         if let Some((known, point)) = self.sessions.resume(hello).await? {
             (welcome.resumed, welcome.resume, welcome.unfinished) = (true, point.accepted, point.unfinished);
             return Ok((known, welcome));
         }
-        let asked = Duration::from_millis(hello.window_ms).saturating_add(3 * link::HEARTBEAT);
-        let known = self.begin(hello, Some(self.lease.max(asked.min(LONGEST_LEASE))), slot)?;
+        let known = self.begin(hello, Some(lease), slot)?;
         self.sessions.insert(hello, known.clone());
         Ok((known, welcome))
     }

@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{World, programs::value};
+use super::{Phase, World, programs::value};
 
 /// What a call promises.
 pub(super) struct Promised {
@@ -128,14 +128,13 @@ pub(super) struct Known {
     pub(super) worker: usize,
     /// The worker's run when the object was asked for.
     pub(super) run: u32,
-    /// How often its client had given up its session with the worker by then.
-    pub(super) given_up: u64,
     /// How its call ended; `None` of what was put.
     pub(super) made: Option<(u64, Chain)>,
 }
 
 /// Looks at what a fetch gave.
 pub(super) fn fetched(world: &World, client: usize, known: &Known, was_done: bool, fetched: Result<Tensor, Error>) {
+    let calm = world.phase.get() != Phase::Work;
     let what = match &known.made {
         Some((number, _)) => format!("the output of call {number} on task {}", known.worker),
         None => format!("what was put on task {}", known.worker),
@@ -152,20 +151,17 @@ pub(super) fn fetched(world: &World, client: usize, known: &Known, was_done: boo
             let destroyed = world.cluster.last_lost_run(known.worker) >= known.run;
             // Its own task stops, or has stopped.
             let lost = error.code() == ErrorCode::DataLoss;
-            if lost && !destroyed && world.given_up(client, known.worker) > known.given_up {
-                return world.ledger.went();
-            }
             let stops = world.cluster.task(client).is_none() && error.code() == ErrorCode::FailedPrecondition;
-            if !(is_of_transport(error.code()) || stops || destroyed && lost) {
+            let not_reached = !calm && is_of_transport(error.code());
+            if !(not_reached || stops || destroyed && lost) {
                 world.lost(format!("{what} was answered for and cannot be fetched: {error}"));
             }
         }
     }
 }
 
-/// Codes that say nothing about the object: it was not asked for, or the answer did not come. A link that is lost takes with it
-/// what was reached by it.
-fn is_of_transport(code: ErrorCode) -> bool {
+/// Codes that say nothing about the object: it was not asked for, or the answer did not come.
+pub(super) fn is_of_transport(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::RpcUnavailable | ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::Cancelled

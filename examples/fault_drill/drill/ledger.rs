@@ -1,7 +1,7 @@
 //! The books of a drill: they are kept outside of all tasks, and no fault reaches them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,10 +23,6 @@ struct Book {
     runs: BTreeMap<u64, u32>,
     totals: Totals,
     problems: Vec<String>,
-    /// Tasks to which a link of a worker was lost.
-    lost_links: BTreeSet<String>,
-    /// How often a client has given up its session with a task.
-    given_up: BTreeMap<(usize, String), u64>,
 }
 
 /// The numbers of one drill, or of many.
@@ -46,8 +42,6 @@ pub(crate) struct Totals {
     pub(crate) twice: u64,
     /// Effects that were gone, or never there, though the call had been answered well.
     pub(crate) lost: u64,
-    /// Objects that went with a session that their client had given up.
-    pub(crate) went: u64,
     /// Objects, jobs and contexts that nobody refers to.
     pub(crate) leaked: u64,
     /// Calls that ran though their error says that they did not.
@@ -67,7 +61,7 @@ impl Totals {
 
     /// Adds those of another drill.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { calls, answered, given, settled, executed, twice, lost, went, leaked, belied, wrong, late } = other;
+        let Self { calls, answered, given, settled, executed, twice, lost, leaked, belied, wrong, late } = other;
         self.calls += calls;
         self.answered += answered;
         self.given += given;
@@ -75,7 +69,6 @@ impl Totals {
         self.executed += executed;
         self.twice += twice;
         self.lost += lost;
-        self.went += went;
         self.leaked += leaked;
         self.belied += belied;
         self.wrong += wrong;
@@ -94,7 +87,6 @@ impl fmt::Display for Totals {
         writeln!(f, "  executed though said not to be      {:>9}", self.belied)?;
         writeln!(f, "effects lost after an answer          {:>9}", self.lost)?;
         writeln!(f, "wrong values                          {:>9}", self.wrong)?;
-        writeln!(f, "objects gone with a given up session  {:>9}", self.went)?;
         writeln!(f, "objects leaked                        {:>9}", self.leaked)?;
         writeln!(f, "longest wait past a deadline          {:>6} ms", self.late.as_secs_f64() * 1e3)
     }
@@ -182,31 +174,6 @@ impl Ledger {
         let mut book = self.book();
         book.totals.leaked += count as u64;
         book.problems.push(problem);
-    }
-
-    /// A worker has lost its link to a task.
-    pub(super) fn link_lost(&self, task: &str) {
-        self.book().lost_links.insert(task.to_owned());
-    }
-
-    /// A client has given up its session with a task: it could not reach it for longer than the reconnect window.
-    pub(super) fn session_given_up(&self, client: usize, task: &str) {
-        *self.book().given_up.entry((client, task.to_owned())).or_default() += 1;
-    }
-
-    /// How often it has.
-    pub(super) fn sessions_given_up(&self, client: usize, task: &str) -> u64 {
-        self.book().given_up.get(&(client, task.to_owned())).copied().unwrap_or_default()
-    }
-
-    /// An object went with the session that it was made in.
-    pub(super) fn went(&self) {
-        self.book().totals.went += 1;
-    }
-
-    /// Whether a worker has ever lost its link to a task.
-    pub(super) fn has_lost_link(&self, task: &str) -> bool {
-        self.book().lost_links.contains(task)
     }
 
     pub(super) fn problem(&self, problem: String) {

@@ -91,11 +91,6 @@ impl World {
         self.ledger.belied(problem);
     }
 
-    /// How often a client has given up its session with a worker.
-    fn given_up(&self, client: usize, worker: usize) -> u64 {
-        self.ledger.sessions_given_up(client, &self.cluster.name(worker).to_string())
-    }
-
     /// A value is not what it should be.
     fn wrong(&self, problem: String) {
         self.cluster.note(format!("{PROBLEM}: {problem}"));
@@ -114,7 +109,7 @@ async fn drill(seed: u64, plan: FaultPlan, wrong: Wrong) -> Outcome {
     let builder = SimCluster::builder(WORKERS + CLIENTS).seed(seed).plan(plan);
     let builder = builder.each(move |i, server| match i < WORKERS {
         true => programs::of(&programs, wrong, server),
-        false => programs::watch(&programs, i, server),
+        false => server,
     });
     let cluster = match builder.start().await {
         Ok(cluster) => cluster,
@@ -170,15 +165,10 @@ async fn numbers(cluster: &SimCluster, ledger: &Ledger, i: usize) -> ServerStats
     }
 }
 
-/// All references are gone, all deadlines over, contexts are open: of each a task has the chain that is ready, and perhaps the
-/// chain of the last op. What a worker has put on another by a link that was lost, or before it died, may stay there to the end of
-/// the context: such tasks are passed over.
+/// All references are gone, all deadlines and leases over, contexts are open: of each a task has the chain that is ready, and
+/// perhaps the chain of the last op.
 async fn check_objects(cluster: &SimCluster, ledger: &Ledger) {
-    let died = (0..WORKERS).any(|worker| cluster.last_lost_run(worker) > 0);
     for i in 0..cluster.tasks() {
-        if i < WORKERS && (died || ledger.has_lost_link(&cluster.name(i).to_string())) {
-            continue;
-        }
         let stats = numbers(cluster, ledger, i).await;
         let leaked = stats.objects.saturating_sub(2 * stats.contexts) + stats.jobs;
         if leaked > 0 {

@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
-use remex::{
-    Attrs, Observed, Op, OpRegistry, Program, ProgramCall, Reduction, ServerBuilder, What, native_program, prelude::*,
-};
+use remex::{Attrs, Op, OpRegistry, Program, ProgramCall, Reduction, ServerBuilder, native_program, prelude::*};
 
 use super::{Wrong, ledger::Ledger};
 
@@ -23,42 +20,17 @@ pub(super) const GROUP: &str = "workers";
 /// One run in so many is done twice, where that is wanted.
 const SELDOM: u64 = 20;
 
-/// Notes links that its task loses: of a worker, or of the client of this number.
-struct Links(Ledger, Option<usize>);
-
-impl Actor for Links {
-    type Context = Context<Self>;
-}
-
-impl Handler<Observed> for Links {
-    type Result = ();
-
-    fn handle(&mut self, Observed(events): Observed, _: &mut Context<Self>) {
-        let lost = events.iter().filter(|event| matches!(event.what, What::LinkDown(_)));
-        lost.for_each(|event| match self.1 {
-            None => self.0.link_lost(&event.task),
-            Some(client) => self.0.session_given_up(client, &event.task),
-        });
-    }
-}
-
 /// Gives a worker its programs. Called in the worker.
 pub(super) fn of(ledger: &Ledger, wrong: Wrong, server: ServerBuilder) -> ServerBuilder {
     let mut ops = OpRegistry::empty();
     // The name is free.
     let _ = ops.register(Note(ledger.clone()));
     server
-        .observer(Links(ledger.clone(), None).start().recipient())
         .ops(ops)
         .program("add", native_program(Add(ledger.clone(), wrong)).outputs(1))
         .program("wait", wait(ledger.clone()))
         .program("reduce", reduce(ledger.clone()))
         .program("relay", relay(ledger.clone()))
-}
-
-/// Watches a client's links. Called in the client.
-pub(super) fn watch(ledger: &Ledger, client: usize, server: ServerBuilder) -> ServerBuilder {
-    server.observer(Links(ledger.clone(), Some(client)).start().recipient())
 }
 
 /// A value, as programs give it.

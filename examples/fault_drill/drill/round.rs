@@ -6,14 +6,16 @@ use remex::{Error, Execution, RemoteChain, prelude::*};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    WORKERS, Wrong,
-    check::{Known, Promised, fetched, timed},
+    Phase, WORKERS, Wrong,
+    check::{Known, Promised, fetched, is_of_transport, timed},
     client::Client,
     programs::{INNER, NUMBER, WAIT, WITH, tensor},
 };
 
 /// What a context's calls may take unless they say otherwise.
 const LIMIT: Duration = Duration::from_secs(2);
+/// A link that can be made is made within so long: a pause, an attempt that fails, and what the other end has to notice.
+const FOUND_AGAIN: Duration = Duration::from_secs(12);
 /// So many objects and calls a client keeps in mind.
 const KEPT: usize = 24;
 /// After so many failures a client gives the context up, as an application would, and makes another.
@@ -158,8 +160,7 @@ impl<'a> Round<'a> {
         let (worker, value) = of;
         if let Some(object) = call.outputs.first().cloned() {
             let made = Some((number, call.chain.clone()));
-            let (run, given_up) = (world.cluster.run(worker), world.given_up(client.i, worker));
-            self.known.push(Known { object, value, worker, run, given_up, made });
+            self.known.push(Known { object, value, worker, run: world.cluster.run(worker), made });
         }
         if let Some(chain) = call.remote_chain {
             self.chains.push((worker, chain));
@@ -240,13 +241,12 @@ impl<'a> Round<'a> {
         let worker = self.worker();
         let Ok(device) = self.context.device_of(&self.client.world.cluster.name(worker).to_string()) else { return };
         let (value, run) = (self.client.world.ledger.number() as i64, self.client.world.cluster.run(worker));
-        let given_up = self.client.world.given_up(self.client.i, worker);
         // Now and then one that travels in pieces.
         let elements = if self.below(10) == 0 { 50_000 } else { 4 };
         let Ok(tensor) = tensor(value, elements) else { return };
         let put = self.timed("a put", self.context.put(&device, tensor)).await;
         if let Ok(object) = put {
-            self.known.push(Known { object, value, worker, run, given_up, made: None });
+            self.known.push(Known { object, value, worker, run, made: None });
         }
     }
 
@@ -267,6 +267,15 @@ impl<'a> Round<'a> {
             // It was made when the link was being lost, and went by the next one, where nobody knows the context. The next
             // is not sent.
             sleep(Duration::from_millis(10)).await;
+            tensor = self.timed("a fetch", self.context.fetch_within(&known.object, LIMIT)).await;
+        }
+        // When all links are whole again it must come, as soon as they are found to be.
+        let until = Instant::now() + FOUND_AGAIN;
+        while self.client.world.phase.get() != Phase::Work
+            && Instant::now() < until
+            && tensor.as_ref().is_err_and(|error| is_of_transport(error.code()))
+        {
+            sleep(Duration::from_millis(100)).await;
             tensor = self.timed("a fetch", self.context.fetch_within(&known.object, LIMIT)).await;
         }
         fetched(&self.client.world, self.client.i, known, was_done, tensor);

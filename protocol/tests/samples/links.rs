@@ -34,6 +34,7 @@ pub(super) fn handshake() -> Vec<Golden> {
         resumed: false,
         resume: 0,
         unfinished: Vec::new(),
+        lease_ms: 30_000,
         credits: Credits::default(),
         limits: Limits::default(),
     };

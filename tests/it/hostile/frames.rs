@@ -143,6 +143,7 @@ pub(super) fn welcome(name: &str) -> Welcome {
         resumed: false,
         resume: 0,
         unfinished: Vec::new(),
+        lease_ms: 30_000,
         credits: Default::default(),
         limits: hello.limits,
     }

@@ -125,6 +125,7 @@ impl Fake {
                     resumed: false,
                     resume: 0,
                     unfinished: Vec::new(),
+                    lease_ms: 0,
                     credits: Credits::default(),
                     limits: Limits::default(),
                 };
