@@ -219,9 +219,10 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a connection that was lost is dialled again. Within the window nothing fails: calls wait, and what was under
-    /// way goes on where it was. After it they fail with `RpcUnavailable`. Zero: a lost connection fails them at once.
-    /// Default 5 s.
+    /// How long calls wait for a connection that was lost. Within the window nothing fails: what was under way goes on where it
+    /// was. After it calls fail with `RpcUnavailable`; what was made stays, and the connection is dialled, for as long as the other
+    /// task keeps the session ([`session_lease`](Self::session_lease)). Zero: a lost connection fails them at once, and ends
+    /// the session. Default 5 s.
     pub fn reconnect_window(mut self, window: Duration) -> Self {
         self.timers.reconnect_window = window;
         self
