@@ -83,7 +83,7 @@ async fn a_program_splits_its_work_over_other_tasks() {
     let count = registered.clone();
     let watch = move |i: usize, builder: remex::ServerBuilder| match i {
         1 => builder.observer(Registrations(count.clone()).start().recipient()),
-        _ => builder,
+        _ => builder.session_lease(std::time::Duration::from_secs(8)),
     };
     let cluster = tasks(4).each(watch).start().await.unwrap();
     let context = cluster.context().await.unwrap();
@@ -100,7 +100,7 @@ async fn a_program_splits_its_work_over_other_tasks() {
     drop(call);
     assert_eq!(registered.load(Ordering::Relaxed), 2);
     cluster.cut(1, 2);
-    cluster.advance(std::time::Duration::from_secs(6)).await;
+    cluster.advance(std::time::Duration::from_secs(15)).await;
     cluster.heal(1, 2);
     let call = context.execute(relayed(&split, &a, &[(2, "sum"), (3, "sum")])).await.unwrap();
     assert_eq!(elements(&call.handles[0].fetch().await.unwrap()), [15.0], "and again after a loss");

@@ -277,6 +277,7 @@ async fn an_observer_sees_calls_and_links() {
                 What::Failed(_) => "failed",
                 What::LinkUp => "up",
                 What::LinkDown(_) => "down",
+                What::LinkStalled(_) => "stalled",
                 What::Reconnecting(_) => "reconnecting",
                 What::Resumed => "resumed",
                 _ => "other",
@@ -288,7 +289,7 @@ async fn an_observer_sees_calls_and_links() {
     }
     assert_eq!(seen["RemoteExecute"], ["sent", "metadata", "done"]);
     assert_eq!(seen["RegisterFunction"], ["sent", "done"]);
-    assert_eq!(seen[""], ["up", "reconnecting", "resumed", "reconnecting", "down"]);
+    assert_eq!(seen[""], ["up", "reconnecting", "resumed", "reconnecting", "stalled"]);
     cluster.heal(0, 1);
     drop((a, call));
     end(cluster, context).await;

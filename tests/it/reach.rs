@@ -346,17 +346,17 @@ async fn end_of(context: ContextHandle) {
     assert_eq!(context.close().await.unwrap(), []);
 }
 
-/// A client makes its context again on a task that was cut off for longer than the window: what lived there is lost and
+/// A client makes its context again on a task that was cut off for longer than its session is kept: what lived there is lost and
 /// says so, and what is put and registered anew is there.
 #[actix::test]
 async fn a_clients_lost_link_is_made_again_without_what_lived_there() {
-    let cluster = builder(2).start().await.unwrap();
+    let cluster = builder(2).each(|_, builder| builder.session_lease(Duration::from_secs(8))).start().await.unwrap();
     let context = cluster.context().await.unwrap();
     let (old, a) = (register(&context, 1, "add").await, put(&context, 1, &[1.0]).await);
     let chain = context.ready_chain(&task(1)).unwrap();
     for _ in 0..3 {
         cluster.cut(0, 1);
-        cluster.advance(Duration::from_secs(6)).await;
+        cluster.advance(Duration::from_secs(15)).await;
         cluster.heal(0, 1);
         for _ in 0..2 {
             let error = context.fetch(&a).await.unwrap_err();

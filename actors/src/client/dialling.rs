@@ -232,10 +232,11 @@ impl RemoteClient {
             true => format!("{peer} was restarted"),
             false => format!("{peer} has ended the session of this task, which it had not heard for too long"),
         };
-        let not_sent = RemoteError::new(ErrorCode::RpcUnavailable, format!("{why} before the call was sent"));
-        self.answer_waiting(&self.naming(not_sent).into());
         let lost = RemoteError::new(ErrorCode::DataLoss, format!("{why}: what lived there is lost"));
         let error = Error::from(self.naming(lost));
+        self.answer_clean_up(&error);
+        let not_sent = RemoteError::new(ErrorCode::RpcUnavailable, format!("{why} before the call was sent"));
+        self.answer_waiting(&self.naming(not_sent).into());
         post(&self.lost, Lost { error: error.clone(), may_resume: false });
         self.observe(What::PeerRestarted(error.clone()));
         self.session = None;

@@ -44,6 +44,14 @@ impl RemoteClient {
         self.callers.drain(..).for_each(|caller| caller.settle(Err(error.clone())));
     }
 
+    /// Answers what only lets go of something: it is gone with the session.
+    pub(super) fn answer_clean_up(&mut self, error: &Error) {
+        let clean_up = self.waiting.extract_if(.., |frame| is_clean_up(&frame.body));
+        let error = not_sent(error);
+        let answers = clean_up.filter_map(|frame| failure(&frame, &error)).collect();
+        self.answer(answers);
+    }
+
     /// Answers what was not sent yet: there is no session that it could be sent in.
     pub(super) fn answer_waiting(&mut self, error: &Error) {
         let waiting = std::mem::take(&mut self.waiting);

@@ -202,7 +202,11 @@ pub(super) async fn close(shared: &Arc<ContextShared>) -> Vec<Error> {
 }
 
 async fn close_on(receiver: &Receiver, context: ContextIndex) -> Result<()> {
-    receiver.call(CloseContextRequest { context }, Bytes::new(), CLOSE_TIMEOUT).await.map(|_| ())
+    match receiver.call(CloseContextRequest { context }, Bytes::new(), CLOSE_TIMEOUT).await {
+        // It has ended with all that lived there.
+        Err(error) if error.code() != ErrorCode::DataLoss => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Tells all tasks that the context is wanted, at half the idle time-out, for as long as it is open.

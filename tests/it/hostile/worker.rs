@@ -119,7 +119,7 @@ fn harms() -> Vec<Harm> {
                 let hello = Body::Hello(Box::new(hello(HOSTILE)));
                 [s.bytes(Frame::new(c, hello)), s.bytes(completed(c, 1))].concat()
             },
-            None,
+            Some(ErrorCode::RpcUnavailable),
         ),
         (
             "a gap in the numbers",
