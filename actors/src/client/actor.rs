@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, Context, Handler, Recipient, ResponseFuture};
+use actix::{Actor, ActorContext, Context, Handler, Recipient, ResponseFuture, SpawnHandle};
 use remex_protocol::{
     Body, Effect, ErrorCode, Frame, RemoteError,
     cluster::{Address, TaskName},
@@ -56,6 +56,8 @@ pub struct RemoteClient {
     /// Counts the connections, and the attempts to make one.
     pub(super) epoch: u64,
     pub(super) state: State,
+    /// The last attempt, and when it begins, or began.
+    pub(super) attempt: Option<(Instant, SpawnHandle)>,
     /// The session that the peer knows of, connected or not.
     pub(super) session: Option<Lasting>,
     /// The name of the session that is being begun; 0: it has none yet.
@@ -125,6 +127,7 @@ impl RemoteClient {
             window,
             epoch: 0,
             state: State::Idle,
+            attempt: None,
             session: None,
             fresh: 0,
             replaces: 0,
@@ -214,7 +217,10 @@ impl Handler<Outgoing> for RemoteClient {
     fn handle(&mut self, Outgoing(frames): Outgoing, ctx: &mut Context<Self>) {
         match &self.state {
             State::Up(link) => Self::push(link, frames, &self.replies),
-            State::Dialling => self.waiting.extend(frames),
+            State::Dialling => {
+                self.waiting.extend(frames);
+                self.hurry(ctx);
+            }
             State::Idle => {
                 self.waiting = frames;
                 self.dial(Duration::ZERO, ctx);
@@ -249,8 +255,10 @@ impl Handler<Connect> for RemoteClient {
         if !matches!(self.state, State::HungUp) {
             self.callers.push(writer);
         }
-        if matches!(self.state, State::Idle) {
-            self.dial(Duration::ZERO, ctx);
+        match self.state {
+            State::Idle => self.dial(Duration::ZERO, ctx),
+            State::Dialling => self.hurry(ctx),
+            State::Up(_) | State::HungUp => {}
         }
         Box::pin(async move { answer.get().await })
     }

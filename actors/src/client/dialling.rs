@@ -55,11 +55,23 @@ impl RemoteClient {
             let silent = || Refusal::Unreachable(format!("no answer within {:.1} s", limit.as_secs_f64()));
             timeout(limit, connect).await.unwrap_or_else(|_| Err(silent()))
         };
-        ctx.spawn(bounded.into_actor(self).map(move |dialled, act, ctx| {
+        let attempt = ctx.spawn(bounded.into_actor(self).map(move |dialled, act, ctx| {
             if act.epoch == epoch && matches!(act.state, State::Dialling) {
                 act.dialled(dialled, ctx);
             }
         }));
+        self.attempt = Some((Instant::now() + pause, attempt));
+    }
+
+    /// Somebody wants the link. Where it is stalled nobody waits for the end of a pause.
+    pub(super) fn hurry(&mut self, ctx: &mut Context<Self>) {
+        let stalled = self.session.as_ref().is_some_and(|session| session.stalled);
+        if let (true, Some((begins, attempt))) = (stalled, self.attempt)
+            && Instant::now() < begins
+        {
+            ctx.cancel_future(attempt);
+            self.dial(Duration::ZERO, ctx);
+        }
     }
 
     /// What the Hello says of the session.
