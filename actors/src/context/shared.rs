@@ -14,6 +14,7 @@ use remex_protocol::{
     cluster::{GroupMembers, TaskInfo, TaskName},
     ids::{ContextId, DeviceIndex, ObjectId, ObjectPrefix, TaskIndex},
 };
+use tokio::sync::Notify;
 
 use super::{
     Link, Peer, chains::RemoteChainManager, data::DataWays, in_flight::InFlight, ingress::Ingress, reach::Reaching,
@@ -55,6 +56,8 @@ pub struct ContextShared {
     /// Set when the context drains: nothing new is admitted, what was goes on.
     pub(crate) draining: OnceLock<Error>,
     pub(crate) closed: OnceLock<Error>,
+    /// Wakes who keeps the context alive.
+    pub(crate) over: Arc<Notify>,
 }
 
 impl ContextShared {
@@ -100,6 +103,7 @@ impl ContextShared {
             in_flight: Arc::default(),
             draining: OnceLock::new(),
             closed: OnceLock::new(),
+            over: Arc::default(),
         })
     }
 
@@ -318,6 +322,7 @@ impl ContextShared {
     /// From now on nothing is admitted. False if it was closed already.
     pub(crate) fn close(&self, error: Error) -> bool {
         let first = self.closed.set(error).is_ok();
+        self.over.notify_one();
         self.chains.clear();
         first
     }

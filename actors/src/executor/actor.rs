@@ -120,7 +120,7 @@ impl Actor for Executor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.memory.tell_executor(ctx.address().recipient());
+        self.memory.tell_executor(ctx.address().recipient().downgrade());
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {

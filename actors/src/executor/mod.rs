@@ -69,3 +69,29 @@ impl Simulated {
         if self.chance.happens(self.stalls) { self.stall } else { usual }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::Actor;
+
+    use super::*;
+    use crate::objects::{MemoryBudget, MemoryLimits};
+
+    /// A process may start and stop many servers: nothing of them stays.
+    #[actix::test]
+    async fn an_executor_that_nobody_holds_ends() {
+        let config = ExecutorConfig { lanes: vec![1], threads: 1, pool: Pool::Arbiter };
+        let budget = MemoryBudget::new(MemoryLimits::default());
+        let executor = Executor::new(&config, budget.clone()).start();
+        let kept = executor.downgrade();
+        let is_there = async || {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            kept.upgrade().is_some_and(|executor| executor.connected())
+        };
+        assert!(is_there().await);
+        drop(executor);
+        assert!(!is_there().await);
+    }
+}

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use actix::{Message, Recipient};
+use actix::{Message, Recipient, WeakRecipient};
 use remex_protocol::{ErrorCode, tensor::Tensor};
 use smallvec::SmallVec;
 
@@ -28,7 +28,8 @@ pub struct MemoryBudget(Arc<Mutex<Inner>>);
 struct Inner {
     budget: Budget,
     contexts: BTreeMap<u64, Recipient<MemoryFreed>>,
-    executor: Option<Recipient<MemoryFreed>>,
+    /// Weak: the executor holds the budget.
+    executor: Option<WeakRecipient<MemoryFreed>>,
 }
 
 /// How much of a budget is used.
@@ -66,7 +67,7 @@ impl MemoryBudget {
     }
 
     /// Tells the executor, from now on, when the budget is not exceeded any more.
-    pub(crate) fn tell_executor(&self, executor: Recipient<MemoryFreed>) {
+    pub(crate) fn tell_executor(&self, executor: WeakRecipient<MemoryFreed>) {
         self.lock().executor = Some(executor);
     }
 
@@ -81,7 +82,7 @@ impl MemoryBudget {
             return;
         }
         let told: Vec<_> = contexts.iter().filter_map(|context| inner.contexts.get(context).cloned()).collect();
-        let executor = inner.executor.clone().filter(|_| room);
+        let executor = inner.executor.as_ref().filter(|_| room).and_then(WeakRecipient::upgrade);
         // A message may run a drop that comes back here.
         drop(inner);
         told.iter().chain(&executor).for_each(|to| post(to, MemoryFreed));

@@ -203,7 +203,11 @@ impl Server {
         let kept = created.map(move |created: Result<Created>, act, _| {
             match &created {
                 Ok(created) => {
-                    actix::spawn(bring_up::keep_alive(Arc::downgrade(&created.shared), idle));
+                    actix::spawn(bring_up::keep_alive(
+                        Arc::downgrade(&created.shared),
+                        created.shared.over.clone(),
+                        idle,
+                    ));
                 }
                 Err(_) => act.close_and_forget(id, "the context could not be made on every task"),
             }

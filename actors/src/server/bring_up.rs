@@ -10,7 +10,10 @@ use remex_protocol::{
     cluster::{Address, TaskInfo, TaskName, resolve_groups},
     ids::{ContextIndex, TaskIndex},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use super::{ContextConfig, Discovered};
 use crate::{
@@ -210,9 +213,9 @@ async fn close_on(receiver: &Receiver, context: ContextIndex) -> Result<()> {
 }
 
 /// Tells all tasks that the context is wanted, at half the idle time-out, for as long as it is open.
-pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, idle_timeout: Duration) {
-    loop {
-        tokio::time::sleep(idle_timeout / 2).await;
+pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, over: Arc<Notify>, idle_timeout: Duration) {
+    // Not a pause longer than the context: it would keep its memory.
+    while timeout(idle_timeout / 2, over.notified()).await.is_err() {
         let Some(shared) = shared.upgrade().filter(|shared| shared.closed.get().is_none()) else { return };
         let made = shared.peers.iter().filter(|peer| peer.link.is_some()).filter_map(Peer::last_link);
         let links = made.filter(|link| link.lost.get().is_none());
