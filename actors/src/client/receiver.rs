@@ -20,7 +20,7 @@ use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
 use crate::{
     Error, Result, deadline,
     envelope::{ask, post},
-    pending::{Cancelled, Expect, Expectation, Promised, Replies},
+    pending::{Cancelled, Early, Expect, Expectation, Promised, Replies},
     promise::{Promise, promise},
 };
 
@@ -103,7 +103,8 @@ impl Receiver {
         known: impl FnOnce(TensorMetadata),
     ) -> Result<(FetchObjectReply, Bytes)> {
         let ((early, foreseen), (writer, answer)) = (promise(), promise());
-        let fetched = self.make(request, Bytes::new(), timeout, Promised::Foreseen(Some(early), writer), answer);
+        let fetched =
+            self.make(request, Bytes::new(), timeout, Promised::Foreseen(Early::Awaited(early), writer), answer);
         let told = async {
             if let Ok(metadata) = foreseen.get().await {
                 known(metadata);
