@@ -83,6 +83,11 @@ impl Connections {
 }
 
 impl Slot {
+    /// Whether it is for a task's connection to itself.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
     /// Whether a session may begin with it.
     pub(super) fn check_room(&self) -> Result<(), RemoteError> {
         if self.is_own || self.of.open.load(Ordering::Relaxed) <= self.of.limit {

@@ -96,7 +96,8 @@ mod tests {
         let (_, control) = Probe::start();
         let (_, exchange) = Probe::start();
         let (_, ended) = Probe::start();
-        let (door, upstream) = (Rc::new(Door::default()), Upstream { control, exchange, ended });
+        let (credits, observers) = Default::default();
+        let (door, upstream) = (Rc::new(Door::default()), Upstream { control, exchange, ended, credits, observers });
         let lease = Some(Duration::from_secs(30));
         let session = Session::new(SessionId(1), hello.task.clone(), 1, door.clone(), lease, upstream).start();
         Known {

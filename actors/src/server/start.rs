@@ -124,7 +124,8 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         here
     };
     let (own, observers, window) = (Rc::new(connect), config.observers, config.timers.reconnect_window);
-    let directory = Directory::new(who.clone(), fabrics, credits, allowed, own, observers.clone(), window);
+    let (directory, watching) =
+        (Directory::new(who.clone(), fabrics, credits, allowed, own, observers.clone(), window), observers.clone());
     let listener = match &listen {
         None => None,
         Some(address) => {
@@ -152,6 +153,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         contexts: Contexts::new(limits.contexts),
         connections: connections.clone(),
         sessions: BTreeMap::new(),
+        flooded: 0,
         observers,
         gathering: Gathering::default(),
         draining: false,
@@ -165,6 +167,8 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
             control: server.clone().recipient(),
             exchange: server.clone().recipient(),
             ended: server.clone().recipient(),
+            credits,
+            observers: watching,
         },
         accepted: server.clone().recipient(),
         last: Rc::default(),
@@ -248,8 +252,19 @@ impl Acceptor {
         self.last.set(self.last.get() + 1);
         let (id, door, task) = (SessionId(self.last.get()), Rc::new(Door::default()), hello.task.clone());
         tracing::debug!(session = %id, %task, "session begun");
-        let session = Session::new(id, task, hello.epoch, door.clone(), lease, self.server.clone()).start();
-        post(&self.accepted, Accepted(id, Connected { shut: session.clone().recipient(), _slot: slot }));
+        let mut server = self.server.clone();
+        if slot.is_own() {
+            // What the task has with itself is nothing to watch.
+            server.observers = Observers::default();
+        }
+        let session = Session::new(id, task, hello.epoch, door.clone(), lease, server).start();
+        let connected = Connected {
+            shut: session.clone().recipient(),
+            #[cfg(any(test, feature = "testing"))]
+            die: (hello.task.clone(), session.clone().recipient()),
+            _slot: slot,
+        };
+        post(&self.accepted, Accepted(id, connected));
         Ok(Known {
             resume: session.clone().recipient(),
             attach: session.clone().recipient(),

@@ -54,6 +54,8 @@ pub struct Refusals {
     pub contexts: u64,
     /// Connections.
     pub sessions: u64,
+    /// Sessions that were ended because their peer sent more than is kept for it, or acknowledged too little.
+    pub flooded: u64,
     /// Calls, and objects.
     pub objects: u64,
     /// Requests for memory.
@@ -92,6 +94,7 @@ impl Handler<Inspect> for Server {
         };
         stats.refused.contexts = self.contexts.refused();
         stats.refused.sessions = self.connections.refused();
+        stats.refused.flooded = self.flooded;
         stats.refused.memory = memory.refused;
         Box::pin(async move {
             for (objects, context, data) in ways {
