@@ -168,3 +168,17 @@ impl Drop for CancelOnDrop<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I8.
+    #[test]
+    fn the_contexts_of_a_link_are_bounded() {
+        let indexes = Indexes(Mutex::new((0..u16::MAX).collect()));
+        assert_eq!(indexes.take().unwrap_err().code(), ErrorCode::ResourceExhausted);
+        indexes.give_back(ContextIndex(700));
+        assert_eq!(indexes.take().unwrap(), ContextIndex(700));
+    }
+}

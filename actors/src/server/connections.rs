@@ -123,4 +123,23 @@ mod tests {
         assert!(connections.enter(false).unwrap().check_room().is_ok());
         assert_eq!(connections.refused(), 3);
     }
+
+    /// I8: of a crowd that is too many some are told so, and for a second; the others cost nothing.
+    #[tokio::test]
+    async fn no_more_are_told_at_one_time_than_the_limit() {
+        tokio::time::pause();
+        let (connections, task) = (Connections::new(1), "/job:w/task:0".parse().unwrap());
+        let begin = tokio::time::Instant::now();
+        let refused = (0..TOLD + 10).map(async |_| {
+            // Nobody speaks, and nobody reads.
+            let (here, _there) = tokio::io::duplex(16);
+            let (reader, writer) = tokio::io::split(here);
+            let connection = crate::fabric::stream::connection(reader, writer, "a pipe".to_owned(), true, false);
+            connections.clone().refuse(connection, &task).await;
+            begin.elapsed() >= PATIENCE
+        });
+        let waited = futures_util::future::join_all(refused).await;
+        assert_eq!(waited.iter().filter(|waited| **waited).count(), TOLD);
+        assert_eq!(connections.told.load(Ordering::Relaxed), 0);
+    }
 }

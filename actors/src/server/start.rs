@@ -24,7 +24,7 @@ use super::{
     contexts::Contexts,
     live::{default_object_manager, default_rendezvous},
     multi::Gathering,
-    sessions::{Known, LONGEST_LEASE, Sessions},
+    sessions::{Known, Sessions, lease},
 };
 use crate::{
     Error, Result,
@@ -241,8 +241,8 @@ impl Acceptor {
             (welcome.resumed, welcome.resume, welcome.unfinished) = (true, point.accepted, point.unfinished);
             return Ok((known, welcome));
         }
-        let asked = Duration::from_millis(hello.window_ms).saturating_add(3 * link::HEARTBEAT);
-        let known = self.begin(hello, Some(self.lease.max(asked.min(LONGEST_LEASE))), slot)?;
+        let lease = lease(self.lease, Duration::from_millis(hello.window_ms));
+        let known = self.begin(hello, Some(lease), slot)?;
         self.sessions.insert(hello, known.clone());
         Ok((known, welcome))
     }
