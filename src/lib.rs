@@ -109,7 +109,7 @@ pub use remex_actors::{
     },
     limits::{ObjectLimits, ProgramLimits, TaskLimits},
     objects::{MemoryLimits, WhenFull},
-    observe::{Event, Observed, What},
+    observe::{Event, Observed, SessionEvent, What},
     ops::{Op, OpRegistry},
     programs::{
         AsyncCall, Compiler, Executable, Golden, Invoke, Program, ProgramCall, ProgramError, Source, native,

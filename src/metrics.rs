@@ -21,6 +21,9 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
         ("remex_receives", stats.receives as f64),
         ("remex_values", stats.values as f64),
         ("remex_value_bytes", stats.value_bytes as f64),
+        ("remex_collectives", stats.collectives as f64),
+        ("remex_chunks", stats.chunks as f64),
+        ("remex_chunk_bytes", stats.chunk_bytes as f64),
     ];
     let task = task.to_string();
     for (name, value) in gauges {
@@ -30,10 +33,12 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
     let counters = [
         ("contexts", refused.contexts),
         ("sessions", refused.sessions),
+        ("flooded", refused.flooded),
         ("objects", refused.objects),
         ("memory", refused.memory),
         ("programs", refused.programs),
         ("data", refused.data),
+        ("collectives", refused.collectives),
     ];
     for (limit, count) in counters {
         counter!("remex_refused", "task" => task.clone(), "limit" => limit).absolute(count);
@@ -96,6 +101,6 @@ mod tests {
         let gauge = |name: &str| f64::from_bits(kept.bits(&format!("{name} task=/job:w/task:1")));
         assert_eq!((gauge("remex_objects"), gauge("remex_memory_used_bytes"), gauge("remex_jobs")), (3.0, 4096.0, 0.0));
         assert_eq!(kept.bits("remex_refused task=/job:w/task:1,limit=memory"), 7);
-        assert_eq!(kept.0.lock().unwrap().len(), 20);
+        assert_eq!(kept.0.lock().unwrap().len(), 25);
     }
 }

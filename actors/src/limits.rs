@@ -1,6 +1,6 @@
 //! How much of everything a task takes on; `guide::operating` has the table.
 
-use crate::{machine, objects::MemoryLimits, rendezvous::RendezvousLimits};
+use crate::{collectives::CollectiveLimits, machine, objects::MemoryLimits, rendezvous::RendezvousLimits};
 
 /// What a server refuses to go beyond. Each refusal is a typed error, and changes nothing.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct TaskLimits {
     pub programs: ProgramLimits,
     /// What waits in the rendezvous of a context on this task.
     pub rendezvous: RendezvousLimits,
+    /// Collectives of a context on this task.
+    pub collectives: CollectiveLimits,
     /// Who may watch. Past it the server does not start: `ResourceExhausted`. Default 64: each costs a message a batch.
     pub observers: usize,
 }
@@ -34,6 +36,7 @@ impl Default for TaskLimits {
             objects: ObjectLimits::default(),
             programs: ProgramLimits::default(),
             rendezvous: RendezvousLimits::default(),
+            collectives: CollectiveLimits::default(),
             observers: 64,
         }
     }

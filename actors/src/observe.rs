@@ -1,4 +1,4 @@
-//! What a user's actor may watch: calls that leave, what comes back, links that come and go.
+//! What a user's actor may watch: calls that leave, what comes back, links and sessions that come and go.
 
 use std::{sync::Arc, time::Duration};
 
@@ -63,6 +63,8 @@ pub enum What {
     LinkStalled(Error),
     /// The link is gone for good, or could not be made. All that was under way has failed with this.
     LinkDown(Error),
+    /// Something happened to the session of a task that calls this one: the other end's links to here are its own.
+    Session(SessionEvent),
     /// An actor of the runtime died, on this task: a bug. What it was to do has failed with `Internal`, and so has the
     /// context that it belonged to. Told within a second.
     ActorDied {
@@ -71,6 +73,26 @@ pub enum What {
         /// What it belonged to, for people: a context, a session or an address.
         of: Arc<str>,
     },
+}
+
+/// What happened to the session of a task that dialled this one. [`Event::task`] names it. A task's own session with itself is
+/// not told.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The task has connected.
+    Begun,
+    /// Nothing was heard of it for so long, which is longer than two heartbeats: it may be lost.
+    Suspected(Duration),
+    /// It was heard again.
+    Heard,
+    /// Its connection is lost. What it made is kept, and its calls go on, for as long as its lease.
+    Away(Error),
+    /// It has connected again and found everything.
+    Resumed,
+    /// The session is over, and the contexts that it made are closed: the task said goodbye, did not come back within its
+    /// lease, had no lease, or was thrown out.
+    Ended(Error),
 }
 
 /// The observers of a server.

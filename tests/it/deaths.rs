@@ -12,7 +12,7 @@ use remex::{
         objects::{MemoryBudget, ObjectManager},
         rendezvous::Rendezvous,
         server::ExecutorRecipients,
-        testing::{Die, Probe},
+        testing::{Die, DieSessions, Probe},
     },
     prelude::*,
     testing::{TestCluster, TestClusterBuilder},
@@ -176,6 +176,50 @@ async fn a_dead_context_fails_later_calls() {
     assert_eq!(cluster.task(0).stats().await.unwrap().contexts, 0, "closed on the other task too");
     drop((running, a, context));
     cluster.stop().await.unwrap();
+}
+
+/// I1, I9: what serves a caller dies: its connection ends, its calls fail and what it made is gone, as if the task had been
+/// restarted; the caller's context goes on in a fresh session. Another caller notices nothing.
+#[actix::test]
+async fn a_dead_session_fails_its_callers_calls_and_no_others() {
+    let gate = Gate::new();
+    let (probe, observer) = Probe::<Observed>::start();
+    let cluster = builder(3)
+        .program("gate", gate.program())
+        .each(move |i, builder| if i == 1 { builder.observer(observer.clone()) } else { builder });
+    let cluster = cluster.start().await.unwrap();
+    let context = cluster.context().await.unwrap();
+    let other = cluster.task(2).create_context(cluster.config()).await.unwrap();
+    let (program, a) = (register(&context, 1, "gate").await, put(&context, 1, &[1.0]).await);
+    let b = put(&other, 1, &[2.0]).await;
+    let running = context.execute(RemoteExecute::new(&program).input(&a).handles(1)).await.unwrap();
+    let waiting = context.execute(RemoteExecute::new(&program).input(&running.outputs[0])).await.unwrap();
+    cluster.settle().await;
+    let before = cluster.task(1).stats().await.unwrap();
+    let begin = Instant::now();
+    assert_eq!(cluster.task(1).addr().send(DieSessions(task(0).parse().unwrap())).await.unwrap(), 1);
+    for call in [&running, &waiting] {
+        let error = call.chain.done().await.unwrap_err();
+        assert_error(&error, ErrorCode::DataLoss, &[&task(1), "has ended the session"]);
+    }
+    assert_error(&running.handles[0].fetch().await.unwrap_err(), ErrorCode::DataLoss, &[&task(1)]);
+    assert_error(&context.fetch(&a).await.unwrap_err(), ErrorCode::DataLoss, &[&task(1)]);
+    assert!(begin.elapsed() <= Duration::from_millis(100), "{:?}", begin.elapsed());
+    // Before the server looks for the dead: the session itself has said so.
+    cluster.settle().await;
+    let events = std::iter::from_fn(|| probe.try_next()).flat_map(|Observed(events)| events);
+    let died = |event: remex::Event| if let What::ActorDied { actor, .. } = event.what { Some(actor) } else { None };
+    assert_eq!(events.filter_map(died).collect::<Vec<_>>(), ["Session"]);
+    assert_eq!(elements(&other.fetch(&b).await.unwrap()), [2.0]);
+    // The context goes on.
+    let (program, a) = (register(&context, 1, "gate").await, put(&context, 1, &[3.0]).await);
+    gate.open(1);
+    let again = context.execute(RemoteExecute::new(&program).input(&a).handles(1)).await.unwrap();
+    assert_eq!(elements(&again.handles[0].fetch().await.unwrap()), [3.0]);
+    assert_eq!(cluster.task(1).stats().await.unwrap().contexts, before.contexts, "the one that was lost is closed");
+    drop((running, waiting, again, a, b));
+    let _ = context.close().await.unwrap();
+    crate::support::end(cluster, other).await;
 }
 
 /// I9: an observer that panics is not there any more; nobody else notices.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use remex::{Credits, TaskLimits, WhenFull, actors::testing::Probe, prelude::*, testing::TestCluster};
+use remex::{
+    Credits, TaskLimits, WhenFull, actors::testing::Probe, prelude::*, protocol::ids::ContextId, testing::TestCluster,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::support::{Gate, assert_error, builder, device, elements, end, put, register, task, vector};
@@ -276,4 +278,33 @@ async fn outputs_of_unknown_size_overstep_by_one_for_each_thread() {
         assert_eq!(cluster.task(1).stats().await.unwrap().memory_used, 0);
     }
     end(cluster, context).await;
+}
+
+/// I8: collectives that run, and what is kept of those that a task has not joined.
+#[actix::test]
+async fn collectives_are_bounded() {
+    let cluster = limited(|limits| (limits.collectives.running, limits.collectives.chunks) = (1, 1)).await;
+    let names = [0, 1].map(|i| cluster.task(i).task().clone());
+    let config = cluster.config().group("all", names.clone()).multi_client(ContextId(5), names[0].clone());
+    let made = [0, 1].map(|i| cluster.task(i).create_context(config.clone()));
+    let made = futures_util::future::join_all(made).await;
+    let [here, there] = <[_; 2]>::try_from(made).unwrap().map(Result::unwrap);
+    let [ours, theirs] = [&here, &there].map(|context| context.collective("all").unwrap().within(10 * SECOND));
+    let joined = theirs.barrier("a");
+    let error = theirs.barrier("b").await.unwrap_err();
+    assert_error(&error, ErrorCode::ResourceExhausted, &["1 collectives of the context run", &task(1)]);
+    let stats = cluster.task(1).stats().await.unwrap();
+    assert_eq!((stats.collectives, stats.refused.collectives), (1, 1));
+    ours.barrier("a").await.unwrap();
+    joined.await.unwrap();
+    // The other member comes first, and again.
+    let (early, one_more) = (ours.barrier("c"), ours.barrier("d"));
+    let error = one_more.await.unwrap_err();
+    assert_error(&error, ErrorCode::ResourceExhausted, &["kept for collectives that this task has not joined"]);
+    let stats = cluster.task(1).stats().await.unwrap();
+    assert_eq!((stats.collectives, stats.chunks, stats.refused.collectives > 1), (0, 1, true));
+    theirs.barrier("c").await.unwrap();
+    early.await.unwrap();
+    assert_eq!(here.close().await.unwrap(), []);
+    end(cluster, there).await;
 }

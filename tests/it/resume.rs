@@ -228,6 +228,28 @@ async fn ops_go_on_after_a_restart() {
     cluster.stop().await.unwrap();
 }
 
+/// I4a: whether an id alone is of something that was lost, or of something that is to come, nobody knows; a reference knows.
+#[actix::test]
+async fn an_object_known_by_its_id_alone_is_waited_for_after_a_restart() {
+    let cluster = cluster(2).await;
+    let context = cluster.context().await.unwrap();
+    let a = put(&context, 1, &[1.0]).await;
+    let again = restart(&cluster, 1, None).await;
+    cluster.advance(Duration::from_secs(1)).await;
+    assert_error(&context.fetch(&a).await.unwrap_err(), ErrorCode::DataLoss, &[&task(1)]);
+    let add = register(&context, 1, "add").await;
+    let (b, begin) = (put(&context, 1, &[2.0]).await, Instant::now());
+    let call = RemoteExecute::new(&add).input(&b).input(a.id()).deadline(Duration::from_secs(3));
+    let call = context.execute(call).await.unwrap();
+    assert_error(&call.chain.done().await.unwrap_err(), ErrorCode::DeadlineExceeded, &[]);
+    assert_eq!(begin.elapsed().as_secs(), 3);
+    drop((a, b, call, add));
+    assert_eq!(context.close().await.unwrap(), []);
+    drop(context);
+    again.stop().await.unwrap();
+    cluster.stop().await.unwrap();
+}
+
 /// A task that stops says so: nobody waits for it to come back.
 #[actix::test]
 async fn a_task_that_stops_is_not_waited_for() {
@@ -304,5 +326,56 @@ async fn silence_is_suspected_before_it_is_loss() {
     cluster.release();
     cluster.advance(Duration::from_secs(3)).await;
     assert_eq!(news(), ["suspected", "reconnecting", "resumed"]);
+    end(cluster, context).await;
+}
+
+/// A worker's own actor hears of those who call it: that they are there, are silent, are away, come back, and do not.
+#[actix::test]
+async fn a_worker_hears_of_its_callers() {
+    use remex::SessionEvent;
+
+    let (probe, observer) = Probe::<Observed>::start();
+    let cluster = builder(2).each(move |i, builder| if i == 1 { builder.observer(observer.clone()) } else { builder });
+    let cluster = cluster.start().await.unwrap();
+    let context = cluster.context().await.unwrap();
+    let news = || {
+        std::iter::from_fn(|| probe.try_next())
+            .flat_map(|Observed(events)| events)
+            .filter_map(|event| if let What::Session(what) = event.what { Some((event.task, what)) } else { None })
+            .map(|(of, what)| {
+                assert_eq!(&*of, task(0), "of others than itself");
+                match what {
+                    SessionEvent::Begun => "begun",
+                    SessionEvent::Suspected(_) => "suspected",
+                    SessionEvent::Heard => "heard",
+                    SessionEvent::Away(_) => "away",
+                    SessionEvent::Resumed => "resumed",
+                    SessionEvent::Ended(error) => {
+                        assert_error(&error, ErrorCode::Unavailable, &["did not come back within 30.0 s"]);
+                        "ended"
+                    }
+                    _ => "other",
+                }
+            })
+            .collect::<Vec<_>>()
+    };
+    cluster.settle().await;
+    assert_eq!(news(), ["begun"]);
+    cluster.hold();
+    cluster.advance(Duration::from_millis(2_800)).await;
+    cluster.release();
+    cluster.advance(Duration::from_secs(1)).await;
+    assert_eq!(news(), ["suspected", "heard"]);
+    cluster.cut(0, 1);
+    cluster.advance(Duration::from_secs(1)).await;
+    cluster.heal(0, 1);
+    cluster.advance(Duration::from_secs(2)).await;
+    assert_eq!(news(), ["away", "resumed"]);
+    cluster.cut(0, 1);
+    cluster.advance(Duration::from_secs(29)).await;
+    assert_eq!(news(), ["away"]);
+    cluster.advance(Duration::from_secs(2)).await;
+    assert_eq!(news(), ["ended"]);
+    cluster.heal(0, 1);
     end(cluster, context).await;
 }

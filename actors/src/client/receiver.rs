@@ -20,7 +20,7 @@ use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
 use crate::{
     Error, Result, deadline,
     envelope::{ask, post},
-    pending::{Cancelled, Expect, Expectation, Promised, Replies},
+    pending::{Cancelled, Early, Expect, Expectation, Promised, Replies},
     promise::{Promise, promise},
 };
 
@@ -103,7 +103,8 @@ impl Receiver {
         known: impl FnOnce(TensorMetadata),
     ) -> Result<(FetchObjectReply, Bytes)> {
         let ((early, foreseen), (writer, answer)) = (promise(), promise());
-        let fetched = self.make(request, Bytes::new(), timeout, Promised::Foreseen(Some(early), writer), answer);
+        let fetched =
+            self.make(request, Bytes::new(), timeout, Promised::Foreseen(Early::Awaited(early), writer), answer);
         let told = async {
             if let Ok(metadata) = foreseen.get().await {
                 known(metadata);
@@ -171,5 +172,19 @@ impl Drop for CancelOnDrop<'_> {
         if !self.answered {
             post(&self.receiver.cancel, Cancelled::by_caller(self.call));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I8.
+    #[test]
+    fn the_contexts_of_a_link_are_bounded() {
+        let indexes = Indexes(Mutex::new((0..u16::MAX).collect()));
+        assert_eq!(indexes.take().unwrap_err().code(), ErrorCode::ResourceExhausted);
+        indexes.give_back(ContextIndex(700));
+        assert_eq!(indexes.take().unwrap(), ContextIndex(700));
     }
 }

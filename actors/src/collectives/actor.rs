@@ -13,8 +13,8 @@ use remex_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    ArrivedChunk, ChunkArrived, Chunks, Close, CollectiveLimits, CollectiveRecipients, Ended, GiveUp, Join, SendChunk,
-    TaskLost,
+    ArrivedChunk, ChunkArrived, Chunks, Close, CollectiveLimits, CollectiveRecipients, CollectiveStats, Ended, GiveUp,
+    Inspect, Join, SendChunk, TaskLost,
     collective::Collective,
     member::{Member, Spec},
     runs::{Arrived, Belongs, RunKey, Runs},
@@ -79,6 +79,7 @@ impl Collectives {
             arrived: addr.clone().recipient(),
             lost: addr.clone().recipient(),
             close: addr.clone().recipient(),
+            inspect: addr.clone().recipient(),
         }
     }
 
@@ -225,6 +226,14 @@ impl Handler<Ended> for Collectives {
     fn handle(&mut self, Ended(key): Ended, _: &mut Context<Self>) {
         self.runs.ended(&key);
         self.running.remove(&key);
+    }
+}
+
+impl Handler<Inspect> for Collectives {
+    type Result = Result<CollectiveStats>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Context<Self>) -> Result<CollectiveStats> {
+        Ok(self.runs.stats())
     }
 }
 

@@ -10,7 +10,7 @@ use remex_protocol::{
     tensor::Tensor,
 };
 
-use super::{ChunkArrived, Close, Join, TaskLost};
+use super::{ChunkArrived, Close, Inspect, Join, TaskLost};
 use crate::{
     Error, Result, deadline,
     envelope::post,
@@ -28,6 +28,8 @@ pub struct CollectiveRecipients {
     pub lost: Recipient<TaskLost>,
     /// Ends them.
     pub close: Recipient<Close>,
+    /// Counts them.
+    pub inspect: Recipient<Inspect>,
 }
 
 impl CollectiveRecipients {

@@ -116,3 +116,23 @@ pub(crate) struct GiveUp(pub(crate) Error);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Ended(pub(crate) RunKey);
+
+// From the server.
+
+/// What the numbers of a context's collectives on a task are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CollectiveStats {
+    /// Those that run.
+    pub running: usize,
+    /// Chunks that are kept for those that the task has not joined.
+    pub chunks: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Joins and chunks that were refused because of a limit.
+    pub refused: u64,
+}
+
+/// Asks for the numbers.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<CollectiveStats>")]
+pub struct Inspect;

@@ -43,6 +43,6 @@ mod work;
 
 pub use actor::Collectives;
 pub use group::{CollectiveRecipients, Group};
-pub use messages::{ArrivedChunk, ChunkArrived, Close, Join, SendChunk, TaskLost};
+pub use messages::{ArrivedChunk, ChunkArrived, Close, CollectiveStats, Inspect, Join, SendChunk, TaskLost};
 use messages::{Chunks, Ended, GiveUp};
 pub use runs::CollectiveLimits;

@@ -12,12 +12,16 @@ use remex_protocol::{
     ids::InstanceKey,
 };
 
+use super::CollectiveStats;
 use crate::{Error, Result};
 
-/// How much is kept for collectives that this task has not joined.
-#[derive(Clone, Copy, Debug)]
+/// How many collectives of a context run on a task, and how much is kept for those that it has not joined. Past a limit the
+/// join, or the chunk's sender, fails with `ResourceExhausted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CollectiveLimits {
+    /// Collectives that run at one time. Default 4,096; each is an actor that holds its input.
+    pub running: usize,
     /// Bytes of chunks. Default 256 MiB.
     pub bytes: usize,
     /// Chunks. Default 65,536.
@@ -30,7 +34,7 @@ pub struct CollectiveLimits {
 
 impl Default for CollectiveLimits {
     fn default() -> Self {
-        Self { bytes: 256 << 20, chunks: 65_536, names: 65_536, keep: Duration::from_secs(600) }
+        Self { running: 4096, bytes: 256 << 20, chunks: 65_536, names: 65_536, keep: Duration::from_secs(600) }
     }
 }
 
@@ -88,13 +92,15 @@ pub(crate) struct Runs<A> {
     names: BTreeMap<(u16, InstanceKey), Name<A>>,
     /// When what came early is given up.
     ends: BTreeSet<(Instant, RunKey)>,
+    running: usize,
     chunks: usize,
     bytes: usize,
+    refused: u64,
 }
 
 impl<A> Runs<A> {
     pub(crate) fn new(limits: CollectiveLimits) -> Self {
-        Self { limits, names: BTreeMap::new(), ends: BTreeSet::new(), chunks: 0, bytes: 0 }
+        Self { limits, names: BTreeMap::new(), ends: BTreeSet::new(), running: 0, chunks: 0, bytes: 0, refused: 0 }
     }
 
     fn name(&mut self, group: u16, name: &InstanceKey) -> Result<&mut Name<A>> {
@@ -102,6 +108,7 @@ impl<A> Runs<A> {
         match self.names.entry((group, name.clone())) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(_) if known >= most => {
+                self.refused += 1;
                 let message = format!("{most} names of collectives are in use, which is the limit: use names again");
                 Err(Error::new(ErrorCode::ResourceExhausted, message))
             }
@@ -113,19 +120,28 @@ impl<A> Runs<A> {
 
     /// This task joins the next run of a name: its number, and what came for it.
     pub(crate) fn join(&mut self, group: u16, name: &InstanceKey) -> Result<(u64, Vec<Arrived<A>>)> {
+        let most = self.limits.running;
+        if self.running >= most {
+            self.refused += 1;
+            let message = format!("{most} collectives of the context run on this task, which is the limit: await some");
+            return Err(Error::new(ErrorCode::ResourceExhausted, message));
+        }
         let known = self.name(group, name)?;
         let run = known.next;
         known.next += 1;
         known.running.insert(run);
         let early = known.early.remove(&run);
+        self.running += 1;
         let key = RunKey { group, name: name.clone(), run };
         Ok((run, early.map(|early| self.release(key, early)).unwrap_or_default()))
     }
 
     /// A run is over on this task.
     pub(crate) fn ended(&mut self, key: &RunKey) {
-        if let Some(name) = self.names.get_mut(&(key.group, key.name.clone())) {
-            name.running.remove(&key.run);
+        if let Some(name) = self.names.get_mut(&(key.group, key.name.clone()))
+            && name.running.remove(&key.run)
+        {
+            self.running -= 1;
         }
     }
 
@@ -158,6 +174,7 @@ impl<A> Runs<A> {
         }
         if full || until <= now {
             self.forget(group, name);
+            self.refused += u64::from(until > now);
             let error = if until <= now {
                 Error::new(ErrorCode::DeadlineExceeded, "no time is left for the chunk")
             } else {
@@ -200,6 +217,11 @@ impl<A> Runs<A> {
             self.forget(key.group, &key.name);
         }
         told
+    }
+
+    /// The numbers, for people.
+    pub(crate) fn stats(&self) -> CollectiveStats {
+        CollectiveStats { running: self.running, chunks: self.chunks, bytes: self.bytes as u64, refused: self.refused }
     }
 
     /// When something is given up next.
@@ -318,8 +340,8 @@ mod tests {
     }
 
     #[test]
-    fn limits_hold() {
-        let limits = CollectiveLimits { bytes: 10, chunks: 3, names: 2, keep: 5 * SECOND };
+    fn the_limits_of_runs_hold() {
+        let limits = CollectiveLimits { running: 1, bytes: 10, chunks: 3, names: 2, keep: 5 * SECOND };
         let mut rig = Rig::new(limits);
         let refused =
             |belongs| matches!(belongs, Belongs::Nowhere(_, error) if error.code() == ErrorCode::ResourceExhausted);
@@ -331,8 +353,14 @@ mod tests {
             );
         }
         assert!(refused(rig.arrive("a", 0, CollectiveOp::Barrier, 1, 1)));
-        rig.join("b");
-        assert!(rig.runs.join(0, &name("c")).is_err());
+        let (run, _) = rig.join("b");
+        let error = rig.runs.join(0, &name("b")).unwrap_err();
+        assert!(error.message().contains("1 collectives of the context run"), "{error}");
+        rig.runs.ended(&RunKey { group: 0, name: name("b"), run });
+        rig.runs.ended(&RunKey { group: 0, name: name("b"), run });
+        let error = rig.runs.join(0, &name("c")).unwrap_err();
+        assert!(error.message().contains("2 names of collectives"), "{error}");
+        assert_eq!(rig.runs.stats(), CollectiveStats { running: 0, chunks: 3, bytes: 3, refused: 4 });
         assert_eq!(rig.runs.earliest(), Some(rig.now + 5 * SECOND));
         assert_eq!(rig.runs.close().len(), 3);
         assert!(rig.runs.earliest().is_none());

@@ -116,13 +116,23 @@ pub(crate) async fn answer(connection: &mut Connection, answer: Result<Welcome, 
         Ok(welcome) => (Body::Welcome(Box::new(welcome)), None),
         Err(error) => (Body::Refused(Box::new(error.clone())), Some(Error::from(error))),
     };
-    send(connection, body).await.map_err(|error| {
-        let message = format!("no handshake: {error}");
-        Error::new(ErrorCode::FailedPrecondition, message)
-    })?;
-    let Some(error) = no else { return Ok(()) };
-    let _ = poll_fn(|cx| connection.writer.poll_close(cx)).await;
-    Err(error)
+    let failed = |why: String| Error::new(ErrorCode::FailedPrecondition, format!("no handshake: {why}"));
+    let said = async {
+        send(connection, body).await?;
+        if no.is_some() {
+            let _ = poll_fn(|cx| connection.writer.poll_close(cx)).await;
+        }
+        Ok(())
+    };
+    // Who does not read would hold this for ever.
+    let said: Result<(), FabricError> = match tokio::time::timeout(HANDSHAKE_TIMEOUT, said).await {
+        Ok(said) => said,
+        Err(_) => {
+            return Err(failed(format!("the peer did not read its answer within {} s", HANDSHAKE_TIMEOUT.as_secs())));
+        }
+    };
+    said.map_err(|error| failed(error.to_string()))?;
+    no.map_or(Ok(()), Err)
 }
 
 /// What a Hello is answered with, if it begins a session.
@@ -196,14 +206,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn another_version_is_refused_with_both_named() {
-        let who = Identity {
+    fn worker() -> Identity {
+        Identity {
             task: "/job:worker/task:0".parse().unwrap(),
             incarnation: Incarnation(2),
             buffers: BufferPool::default(),
             chance: Chance::of_system(),
-        };
+        }
+    }
+
+    /// I8: neither a Welcome nor a refusal waits for ever to be read.
+    #[tokio::test]
+    async fn who_does_not_read_the_answer_is_given_up() {
+        tokio::time::pause();
+        let welcome = welcome(&hello(), &worker(), Credits::default());
+        for said in [welcome, Err(RemoteError::new(ErrorCode::Unavailable, "no"))] {
+            let (here, _there) = tokio::io::duplex(16);
+            let (reader, writer) = tokio::io::split(here);
+            let mut connection = crate::fabric::stream::connection(reader, writer, "a pipe".to_owned(), true, false);
+            let begin = tokio::time::Instant::now();
+            let error = answer(&mut connection, said).await.unwrap_err();
+            assert!(error.message().contains("did not read its answer within 5 s"), "{error}");
+            assert!((5_000..5_010).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_with_both_named() {
+        let who = worker();
         assert!(welcome(&hello(), &who, Credits::default()).is_ok());
         let old = Version { major: 0, minor: 0 };
         let error = welcome(&Hello { version: old, oldest: old, ..hello() }, &who, Credits::default()).unwrap_err();

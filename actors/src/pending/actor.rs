@@ -63,6 +63,12 @@ impl PendingResults {
         }
     }
 
+    /// The receiver has answered with what it may not (I2).
+    fn wrong(&self, call: CallId, why: &str) -> Error {
+        let message = format!("{} broke its word: {} was answered with {why}", self.receiver, self.state.name(call));
+        Error::from(RemoteError::new(ErrorCode::Internal, message).on_task(&self.receiver).of_call(call))
+    }
+
     /// The receiver need not go on with these. A cancel has a ticket of its own but promises nothing.
     fn tell_receiver(&mut self, calls: Vec<CallId>) {
         let Some(outgoing) = self.outgoing.as_ref().and_then(WeakRecipient::upgrade) else { return };
@@ -142,13 +148,24 @@ impl Handler<Replies> for PendingResults {
         for Frame { call, body, payload, .. } in frames {
             let answer = match body {
                 Body::Metadata { output, metadata } => {
-                    if watched {
-                        events.push(self.event(call, What::Metadata { output, metadata: metadata.clone() }));
+                    let said = watched.then(|| What::Metadata { output, metadata: metadata.clone() });
+                    match self.state.metadata(call, output, metadata) {
+                        Ok(()) => events.extend(said.map(|what| self.event(call, what))),
+                        Err(why) => {
+                            let error = self.wrong(call, &why);
+                            events.extend(watched.then(|| self.event(call, What::Failed(error.clone()))));
+                            // What it says later on counts for nothing.
+                            if self.state.give_up(call, error) {
+                                self.tell_receiver(vec![call]);
+                            }
+                        }
                     }
-                    self.state.metadata(call, output, metadata);
                     continue;
                 }
-                Body::Completed(reply) => Ok((reply, payload.into_bytes())),
+                Body::Completed(reply) => match self.state.check(call, &reply) {
+                    Ok(()) => Ok((reply, payload.into_bytes())),
+                    Err(why) => Err(self.wrong(call, &why)),
+                },
                 Body::Failed { error, .. } => Err(Error::from(error.of_call(call))),
                 other => {
                     tracing::warn!(receiver = %self.receiver, ?other, "a frame that answers no call");

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use remex_protocol::{ErrorCode, Reply, ids::CallId, tensor::TensorMetadata};
 
-use super::{Expectation, Promised};
+use super::{Early, Expectation, Promised};
 use crate::{Error, promise::OutputMetadata};
 
 /// Calls by the slot that their ticket names.
@@ -31,16 +31,33 @@ impl Expectations {
         self.slots[index] = Some(expectation);
     }
 
-    /// Metadata of one output came ahead of the reply.
-    pub(crate) fn metadata(&mut self, call: CallId, output: u32, metadata: TensorMetadata) {
+    /// Metadata of one output came ahead of the reply. An error says what is wrong with it; then it has changed nothing (I2).
+    pub(crate) fn metadata(&mut self, call: CallId, output: u32, metadata: TensorMetadata) -> Result<(), String> {
         match self.find_mut(call).map(|expectation| &mut expectation.promised) {
             Some(Promised::Call(writer)) => writer.metadata(output as usize, metadata),
-            Some(Promised::Foreseen(early, _)) => {
-                if let Some(early) = early.take() {
-                    early.settle(Ok(metadata));
-                }
+            Some(Promised::Foreseen(Early::Known(said), _)) if *said != metadata => {
+                Err(format!("the object is {metadata}, it said {said} before"))
             }
-            Some(Promised::Answer(_) | Promised::Nothing) | None => {}
+            Some(Promised::Foreseen(early, _)) => {
+                if let Early::Awaited(writer) = std::mem::replace(early, Early::Known(metadata.clone())) {
+                    writer.settle(Ok(metadata));
+                }
+                Ok(())
+            }
+            Some(Promised::Answer(_) | Promised::Nothing) | None => Ok(()),
+        }
+    }
+
+    /// Whether a reply is one that the call may have: an error says what is wrong with it.
+    pub(crate) fn check(&self, call: CallId, reply: &Reply) -> Result<(), String> {
+        match (self.find(call).map(|expectation| &expectation.promised), reply) {
+            (Some(Promised::Call(writer)), Reply::RemoteExecute(reply)) => writer.check(&reply.metadata),
+            (Some(Promised::Call(writer)), Reply::RemoteExecuteOp(reply)) => writer.check(&reply.metadata),
+            (Some(Promised::Call(_)), other) => Err(format!("the reply of call number {}", other.kind())),
+            (Some(Promised::Foreseen(Early::Known(said), _)), Reply::FetchObject(reply)) if reply.metadata != *said => {
+                Err(format!("the object is {}, it said {said} before", reply.metadata))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -201,6 +218,28 @@ mod tests {
         assert!(state.complete(CallId::new(0, 0), done()), "the slot waits for the reply");
         assert!(!state.complete(CallId::new(0, 0), done()), "and then for nothing");
         assert_eq!(cell.try_done().unwrap().unwrap_err().code(), ErrorCode::DeadlineExceeded);
+    }
+
+    /// I2: a first value stands, whatever the owner of an object says afterwards.
+    #[test]
+    fn an_object_that_is_not_what_was_said_of_it_is_refused() {
+        use crate::promise::promise;
+        use remex_protocol::{calls::FetchObjectReply, tensor::DType};
+
+        let metadata = |len: u64| TensorMetadata::new(DType::U8, [len]);
+        let mut state = Expectations::default();
+        let ((early, foreseen), (writer, answer)) = (promise(), promise());
+        let (call, name) = (CallId::new(0, 0), "FetchObject");
+        let promised = Promised::Foreseen(Early::Awaited(early), writer);
+        state.expect(Expectation { call, name, deadline: now(), promised, admission: None, holds: Vec::new() });
+        let fetched = |len| Reply::FetchObject(FetchObjectReply { metadata: metadata(len) });
+        assert_eq!(state.check(call, &fetched(9)), Ok(()), "nothing was said yet");
+        state.metadata(call, 0, metadata(1)).unwrap();
+        assert!(state.metadata(call, 0, metadata(2)).unwrap_err().contains("u8[2], it said u8[1] before"));
+        assert!(state.check(call, &fetched(2)).is_err());
+        assert_eq!(state.check(call, &fetched(1)), Ok(()));
+        assert_eq!(foreseen.try_get().unwrap().unwrap(), metadata(1));
+        assert!(answer.try_get().is_none());
     }
 
     /// I1: a lost link settles all that was expected.

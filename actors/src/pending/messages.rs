@@ -45,9 +45,18 @@ pub enum Promised {
     /// The reply and its payload.
     Answer(Writer<(Reply, Bytes)>),
     /// The reply and its payload, and before that the metadata of what will come, if the receiver says so.
-    Foreseen(Option<Writer<TensorMetadata>>, Writer<(Reply, Bytes)>),
+    Foreseen(Early, Writer<(Reply, Bytes)>),
     /// Nothing: nobody waits.
     Nothing,
+}
+
+/// What is known of an object before it has come.
+#[derive(Debug)]
+pub enum Early {
+    /// Nothing yet.
+    Awaited(Writer<TensorMetadata>),
+    /// Its metadata.
+    Known(TensorMetadata),
 }
 
 impl Promised {

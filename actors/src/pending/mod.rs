@@ -10,7 +10,8 @@
 //! # Invariants
 //! - **I1 (settled).** Every promise settles exactly once, within its deadline; when this actor dies its writers are
 //!   dropped, and that settles them.
-//! - **I2 (together).** All promises of a failed call fail in one turn with one cause.
+//! - **I2 (together).** All promises of a failed call fail in one turn with one cause. What a receiver said of an output stands:
+//!   an answer that differs from it, or does not fit the call, fails the call with `Internal`.
 //! - A slot and its credits are used again only when the call was answered or its link was lost.
 
 mod actor;
@@ -18,4 +19,4 @@ mod expectations;
 mod messages;
 
 pub use actor::{Attach, PendingResults};
-pub use messages::{Cancelled, Expect, Expectation, Lost, Promised, Replies};
+pub use messages::{Cancelled, Early, Expect, Expectation, Lost, Promised, Replies};

@@ -88,15 +88,40 @@ impl CallCell {
 }
 
 impl CallWriter {
-    /// An output's metadata is known before the call is done. An output that the call does not have, or whose metadata
-    /// is known already, is passed over.
-    pub fn metadata(&self, output: usize, metadata: TensorMetadata) {
-        let Some(shared) = &self.0 else { return };
+    /// An output's metadata is known before the call is done. A first value stands (I2): an error, which says what differs,
+    /// if there is another one already, or no such output.
+    pub fn metadata(&self, output: usize, metadata: TensorMetadata) -> Result<(), String> {
+        let Some(shared) = &self.0 else { return Ok(()) };
         shared.write(|state| {
-            if let Some(slot @ None) = state.metadata.get_mut(output) {
-                *slot = Some(metadata);
+            let outputs = state.metadata.len();
+            match state.metadata.get_mut(output) {
+                None => Err(format!("metadata of output {output} of a call with {outputs} outputs")),
+                Some(Some(said)) if *said != metadata => Err(differs(output, said, Some(&metadata))),
+                Some(slot) => {
+                    *slot = Some(metadata);
+                    Ok(())
+                }
             }
-        });
+        })
+    }
+
+    /// Whether what a reply says of all outputs is what may be said: of each something, and of none something else than
+    /// before.
+    pub(crate) fn check(&self, given: &OutputMetadata) -> Result<(), String> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        shared.read(|state| {
+            let outputs = state.metadata.len();
+            if given.len() != outputs {
+                return Err(format!("metadata of {} outputs, the call has {outputs}", given.len()));
+            }
+            let mut known = state.metadata.iter().zip(given).enumerate();
+            known
+                .find_map(|(output, (said, given))| match said {
+                    Some(said) if given.as_ref() != Some(said) => Some(Err(differs(output, said, given.as_ref()))),
+                    _ => None,
+                })
+                .unwrap_or(Ok(()))
+        })
     }
 
     /// The call is done (I2): everything that is not settled settles now. Metadata that settled early stays.
@@ -112,6 +137,13 @@ impl Drop for CallWriter {
         if let Some(shared) = self.0.take() {
             settle(&shared, Err(abandoned()));
         }
+    }
+}
+
+fn differs(output: usize, said: &TensorMetadata, given: Option<&TensorMetadata>) -> String {
+    match given {
+        Some(given) => format!("output {output} is {given}, it said {said} before"),
+        None => format!("nothing of output {output}, it said {said} before"),
     }
 }
 
@@ -141,8 +173,8 @@ mod tests {
     #[tokio::test]
     async fn a_failed_call_fails_what_is_left() {
         let (writer, cell) = call_cell(2);
-        writer.metadata(0, f32([1]));
-        writer.metadata(7, f32([1]));
+        writer.metadata(0, f32([1])).unwrap();
+        assert!(writer.metadata(7, f32([1])).unwrap_err().contains("output 7 of a call with 2 outputs"));
         assert!(cell.try_ready(0).is_none() && cell.try_done().is_none() && cell.try_metadata(1).is_none());
         writer.complete(Err(Error::new(ErrorCode::Aborted, "x")));
         assert_eq!(cell.metadata(0).await.unwrap(), f32([1]));
@@ -151,6 +183,24 @@ mod tests {
         {
             assert_eq!(error.code(), ErrorCode::Aborted);
         }
+    }
+
+    /// I2: a first value stands, and a reply has to fit it and the call.
+    #[tokio::test]
+    async fn what_does_not_fit_is_said_and_changes_nothing() {
+        let (writer, cell) = call_cell(2);
+        writer.metadata(0, f32([1])).unwrap();
+        writer.metadata(0, f32([1])).unwrap();
+        assert_eq!(writer.metadata(0, f32([2])).unwrap_err(), "output 0 is f32[2], it said f32[1] before");
+        let given = |metadata: &[Option<TensorMetadata>]| writer.check(&metadata.iter().cloned().collect());
+        assert_eq!(given(&[Some(f32([1])), None]), Ok(()), "nobody asked for the second");
+        assert_eq!(given(&[Some(f32([1])), Some(f32([9]))]), Ok(()));
+        assert_eq!(given(&[]).unwrap_err(), "metadata of 0 outputs, the call has 2");
+        assert_eq!(given(&[Some(f32([1])), None, None]).unwrap_err(), "metadata of 3 outputs, the call has 2");
+        assert_eq!(given(&[Some(f32([3])), None]).unwrap_err(), "output 0 is f32[3], it said f32[1] before");
+        assert_eq!(given(&[None, None]).unwrap_err(), "nothing of output 0, it said f32[1] before");
+        assert_eq!(cell.try_metadata(0).unwrap().unwrap(), f32([1]));
+        assert!(cell.try_done().is_none());
     }
 
     /// I1: dropping the writer settles everything with an error.

@@ -36,7 +36,7 @@ use crate::{
     observe::Observers,
     ops::OpRegistry,
     programs::Compilers,
-    session::{Change, Control, Controlled, Ended, Opened, SessionId, Shut},
+    session::{Change, Control, Controlled, End, Ended, Opened, SessionId, Shut},
 };
 
 /// How often idle contexts are looked for.
@@ -62,6 +62,8 @@ pub struct Server {
     pub(super) contexts: Contexts<Live>,
     pub(super) connections: Arc<Connections>,
     pub(super) sessions: BTreeMap<SessionId, Connected>,
+    /// Sessions that were ended because their peer sent too much.
+    pub(super) flooded: u64,
     pub(super) observers: Observers,
     pub(super) gathering: Gathering,
     pub(super) draining: bool,
@@ -76,6 +78,9 @@ pub(super) struct Accepted(pub(super) SessionId, pub(super) Connected);
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) shut: Recipient<Shut>,
+    /// Whose it is, and how a test kills it.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) die: (TaskName, Recipient<crate::testing::Die>),
     /// It counts among the connections until it is forgotten.
     pub(super) _slot: Slot,
 }
@@ -278,7 +283,12 @@ impl Handler<Control> for Server {
 impl Handler<Ended> for Server {
     type Result = ();
 
-    fn handle(&mut self, Ended { session }: Ended, _: &mut Context<Self>) {
+    fn handle(&mut self, Ended { session, how }: Ended, _: &mut Context<Self>) {
+        match how {
+            End::Over => {}
+            End::Flooded => self.flooded += 1,
+            End::Died => self.tell_death("Session", &session.to_string()),
+        }
         self.session_ended(session);
     }
 }

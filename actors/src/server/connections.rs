@@ -83,6 +83,11 @@ impl Connections {
 }
 
 impl Slot {
+    /// Whether it is for a task's connection to itself.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
     /// Whether a session may begin with it.
     pub(super) fn check_room(&self) -> Result<(), RemoteError> {
         if self.is_own || self.of.open.load(Ordering::Relaxed) <= self.of.limit {
@@ -117,5 +122,24 @@ mod tests {
         slots.pop();
         assert!(connections.enter(false).unwrap().check_room().is_ok());
         assert_eq!(connections.refused(), 3);
+    }
+
+    /// I8: of a crowd that is too many some are told so, and for a second; the others cost nothing.
+    #[tokio::test]
+    async fn no_more_are_told_at_one_time_than_the_limit() {
+        tokio::time::pause();
+        let (connections, task) = (Connections::new(1), "/job:w/task:0".parse().unwrap());
+        let begin = tokio::time::Instant::now();
+        let refused = (0..TOLD + 10).map(async |_| {
+            // Nobody speaks, and nobody reads.
+            let (here, _there) = tokio::io::duplex(16);
+            let (reader, writer) = tokio::io::split(here);
+            let connection = crate::fabric::stream::connection(reader, writer, "a pipe".to_owned(), true, false);
+            connections.clone().refuse(connection, &task).await;
+            begin.elapsed() >= PATIENCE
+        });
+        let waited = futures_util::future::join_all(refused).await;
+        assert_eq!(waited.iter().filter(|waited| **waited).count(), TOLD);
+        assert_eq!(connections.told.load(Ordering::Relaxed), 0);
     }
 }

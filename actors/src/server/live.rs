@@ -14,7 +14,7 @@ use super::{Server, directory::Trust};
 use crate::{
     Error, Result,
     chance::Chance,
-    collectives::{CollectiveLimits, Collectives},
+    collectives::Collectives,
     context::{self, ContextShared, DataRecipients, DistributedContext, Parts, Serving},
     executor::{Abort, Compile, Run},
     objects::{Neighbours, ObjectManager},
@@ -78,11 +78,11 @@ impl Server {
         let addr = DistributedContext::create(|ctx| {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
             let context = Some(made.clone());
-            let (memory, limits) = (memory.clone(), limits.objects);
+            let (memory, collective) = (memory.clone(), limits.collectives);
+            let limits = limits.objects;
             let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context, memory, limits });
             let send = ctx.address().recipient();
-            let limits = CollectiveLimits::default();
-            let collectives = Collectives::new(own, &tasks, made.groups(), send, limits, buffers).start();
+            let collectives = Collectives::new(own, &tasks, made.groups(), send, collective, buffers).start();
             let data = DataRecipients { rendezvous, collectives: Collectives::recipients(&collectives) };
             made.data.attach(data.clone());
             parts = Some((manager.clone(), data.clone()));

@@ -6,12 +6,18 @@ use actix::Recipient;
 use remex_protocol::{RemoteError, cluster::TaskName, handshake::Hello, ids::Incarnation};
 
 use crate::{
-    link::Point,
+    link::{HEARTBEAT, Point},
     session::{Attach, Door, Resume, Shut},
 };
 
 /// A session lives so long without a connection at most because its task asks for it.
-pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(600);
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
+
+/// How long a session lives without a connection: `own` says how long on this task, and its task tries to connect again for
+/// `window`, after it has noticed.
+pub(super) fn lease(own: Duration, window: Duration) -> Duration {
+    own.max(window.saturating_add(3 * HEARTBEAT).min(LONGEST_LEASE))
+}
 
 /// Who may resume a session: the run of the task that has begun it, which alone knows the name.
 type Key = (TaskName, Incarnation, u64);
@@ -96,7 +102,8 @@ mod tests {
         let (_, control) = Probe::start();
         let (_, exchange) = Probe::start();
         let (_, ended) = Probe::start();
-        let (door, upstream) = (Rc::new(Door::default()), Upstream { control, exchange, ended });
+        let (credits, observers) = Default::default();
+        let (door, upstream) = (Rc::new(Door::default()), Upstream { control, exchange, ended, credits, observers });
         let lease = Some(Duration::from_secs(30));
         let session = Session::new(SessionId(1), hello.task.clone(), 1, door.clone(), lease, upstream).start();
         Known {
@@ -105,6 +112,16 @@ mod tests {
             shut: session.recipient(),
             door,
         }
+    }
+
+    /// I8: a task that would be waited for for ever is not.
+    #[test]
+    fn no_task_can_ask_for_an_endless_lease() {
+        let seconds = Duration::from_secs;
+        assert_eq!(lease(seconds(30), seconds(5)), seconds(30));
+        assert_eq!(lease(seconds(30), seconds(60)), seconds(63));
+        assert_eq!(lease(seconds(30), Duration::MAX), LONGEST_LEASE);
+        assert_eq!(lease(seconds(3600), Duration::MAX), seconds(3600), "this task's own is as long as it likes");
     }
 
     /// I6: a session is resumed by the run of the task that has begun it and knows its name, and by nobody else.

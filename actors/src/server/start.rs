@@ -24,7 +24,7 @@ use super::{
     contexts::Contexts,
     live::{default_object_manager, default_rendezvous},
     multi::Gathering,
-    sessions::{Known, LONGEST_LEASE, Sessions},
+    sessions::{Known, Sessions, lease},
 };
 use crate::{
     Error, Result,
@@ -124,7 +124,8 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         here
     };
     let (own, observers, window) = (Rc::new(connect), config.observers, config.timers.reconnect_window);
-    let directory = Directory::new(who.clone(), fabrics, credits, allowed, own, observers.clone(), window);
+    let (directory, watching) =
+        (Directory::new(who.clone(), fabrics, credits, allowed, own, observers.clone(), window), observers.clone());
     let listener = match &listen {
         None => None,
         Some(address) => {
@@ -152,6 +153,7 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
         contexts: Contexts::new(limits.contexts),
         connections: connections.clone(),
         sessions: BTreeMap::new(),
+        flooded: 0,
         observers,
         gathering: Gathering::default(),
         draining: false,
@@ -165,6 +167,8 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
             control: server.clone().recipient(),
             exchange: server.clone().recipient(),
             ended: server.clone().recipient(),
+            credits,
+            observers: watching,
         },
         accepted: server.clone().recipient(),
         last: Rc::default(),
@@ -232,8 +236,7 @@ impl Acceptor {
         if hello.session == 0 {
             return Ok((self.begin(hello, None, slot)?, welcome));
         }
-        let asked = Duration::from_millis(hello.window_ms).saturating_add(3 * link::HEARTBEAT);
-        let lease = self.lease.max(asked.min(LONGEST_LEASE));
+        let lease = lease(self.lease, Duration::from_millis(hello.window_ms));
         welcome.lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         self.sessions.end_replaced(hello).await;
         if let Some((known, point)) = self.sessions.resume(hello).await? {
@@ -250,8 +253,19 @@ impl Acceptor {
         self.last.set(self.last.get() + 1);
         let (id, door, task) = (SessionId(self.last.get()), Rc::new(Door::default()), hello.task.clone());
         tracing::debug!(session = %id, %task, "session begun");
-        let session = Session::new(id, task, hello.epoch, door.clone(), lease, self.server.clone()).start();
-        post(&self.accepted, Accepted(id, Connected { shut: session.clone().recipient(), _slot: slot }));
+        let mut server = self.server.clone();
+        if slot.is_own() {
+            // What the task has with itself is nothing to watch.
+            server.observers = Observers::default();
+        }
+        let session = Session::new(id, task, hello.epoch, door.clone(), lease, server).start();
+        let connected = Connected {
+            shut: session.clone().recipient(),
+            #[cfg(any(test, feature = "testing"))]
+            die: (hello.task.clone(), session.clone().recipient()),
+            _slot: slot,
+        };
+        post(&self.accepted, Accepted(id, connected));
         Ok(Known {
             resume: session.clone().recipient(),
             attach: session.clone().recipient(),

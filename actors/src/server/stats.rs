@@ -4,7 +4,9 @@ use actix::{Context, Handler, Message, ResponseFuture};
 
 use super::Server;
 use crate::{
-    Result, context,
+    Result,
+    collectives::{self, CollectiveStats},
+    context,
     envelope::ask,
     objects,
     rendezvous::{self, RendezvousStats},
@@ -42,6 +44,12 @@ pub struct ServerStats {
     pub values: usize,
     /// Bytes of these values.
     pub value_bytes: u64,
+    /// Collectives that run, in all contexts.
+    pub collectives: usize,
+    /// Chunks that are kept for collectives that this task has not joined.
+    pub chunks: usize,
+    /// Bytes of these chunks.
+    pub chunk_bytes: u64,
     /// What was refused because of a limit, since the start. Of contexts that are gone it is not counted any more.
     pub refused: Refusals,
 }
@@ -54,6 +62,8 @@ pub struct Refusals {
     pub contexts: u64,
     /// Connections.
     pub sessions: u64,
+    /// Sessions that were ended because their peer sent more than is kept for it, or acknowledged too little.
+    pub flooded: u64,
     /// Calls, and objects.
     pub objects: u64,
     /// Requests for memory.
@@ -62,6 +72,8 @@ pub struct Refusals {
     pub programs: u64,
     /// Sent values and receives.
     pub data: u64,
+    /// Joins of collectives, and what came for those that are not joined.
+    pub collectives: u64,
 }
 
 /// Asks for the numbers.
@@ -77,7 +89,8 @@ impl Handler<Inspect> for Server {
         let ways: Vec<_> = contexts
             .map(|live| {
                 let inspect = live.data.rendezvous.inspect.clone();
-                (live.objects.inspect.clone(), live.addr.clone().recipient::<context::Inspect>(), inspect)
+                let collectives = live.data.collectives.inspect.clone();
+                (live.objects.inspect.clone(), live.addr.clone().recipient::<context::Inspect>(), inspect, collectives)
             })
             .collect();
         let memory = self.memory.usage();
@@ -92,9 +105,10 @@ impl Handler<Inspect> for Server {
         };
         stats.refused.contexts = self.contexts.refused();
         stats.refused.sessions = self.connections.refused();
+        stats.refused.flooded = self.flooded;
         stats.refused.memory = memory.refused;
         Box::pin(async move {
-            for (objects, context, data) in ways {
+            for (objects, context, data, collectives) in ways {
                 // An actor that has died has no numbers; its context is about to be closed.
                 let one = ask(&objects, objects::Inspect).await.unwrap_or_default();
                 stats.objects += one.objects;
@@ -105,6 +119,11 @@ impl Handler<Inspect> for Server {
                 stats.programs += programs;
                 stats.program_bytes += bytes;
                 stats.refused.programs += refused;
+                let one: CollectiveStats = ask(&collectives, collectives::Inspect).await.unwrap_or_default();
+                stats.collectives += one.running;
+                stats.chunks += one.chunks;
+                stats.chunk_bytes += one.bytes;
+                stats.refused.collectives += one.refused;
                 if let Some(data) = data {
                     let one: RendezvousStats = ask(&data, rendezvous::Inspect).await.unwrap_or_default();
                     stats.receives += one.waiting;

@@ -56,7 +56,7 @@ impl Server {
         }
     }
 
-    fn tell_death(&self, actor: &'static str, of: &str) {
+    pub(super) fn tell_death(&self, actor: &'static str, of: &str) {
         tracing::error!(actor, of, "an actor of the runtime died: this is a bug");
         let (task, at, call) = (self.who.task.to_string().into(), Instant::now(), CallId::default());
         let what = What::ActorDied { actor, of: of.into() };
@@ -89,6 +89,21 @@ impl Live {
             post(&data.collectives.close, crate::collectives::Close(error.clone()));
             let _ = ask(&objects.close, objects::Close(error)).await;
         }
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl actix::Handler<crate::testing::DieSessions> for Server {
+    type Result = usize;
+
+    fn handle(
+        &mut self,
+        crate::testing::DieSessions(of): crate::testing::DieSessions,
+        _: &mut actix::Context<Self>,
+    ) -> usize {
+        let dying: Vec<_> = self.sessions.values().filter(|session| session.die.0 == of).collect();
+        dying.iter().for_each(|session| post(&session.die.1, crate::testing::Die));
+        dying.len()
     }
 }
 

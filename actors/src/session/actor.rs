@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use remex_protocol::{
     Body, Call, ErrorCode, Frame, Payload, RemoteError, Reply,
     calls::{CancelReply, ContextMode},
     cluster::TaskName,
+    handshake::Credits,
     ids::{CallId, ContextIndex},
 };
 use tokio::time::Instant;
@@ -19,13 +20,16 @@ use tokio::time::Instant;
 use super::{
     Answers, Attach, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, Resume, SessionId, Shut,
     door::Door,
+    ending::unavailable,
+    held::{Held, HeldLimits},
     routing::{context_of, index_taken, is_for_context, refused},
 };
 use crate::{
     Error, Result,
     envelope::post,
-    link::{Arrived, Ends, Ledger, Link, LinkLost, Point},
+    link::{Arrived, Ends, Ledger, Link, LinkLost, Point, Silence},
     objects::SessionEnded,
+    observe::{Observers, SessionEvent},
 };
 
 /// Most replies that are kept because the caller has not acknowledged them. One that keeps to its credits and acknowledges
@@ -35,29 +39,33 @@ pub const MAX_KEPT_REPLIES: usize = 65_536;
 /// Serves one caller.
 #[derive(Debug)]
 pub struct Session {
-    id: SessionId,
-    peer: TaskName,
-    is_local: bool,
-    epoch: u64,
+    pub(super) id: SessionId,
+    pub(super) peer: TaskName,
+    pub(super) is_local: bool,
+    pub(super) epoch: u64,
     /// Where its connections come from.
-    door: Rc<Door>,
-    link: Option<Link>,
+    pub(super) door: Rc<Door>,
+    pub(super) link: Option<Link>,
     /// What outlives a connection (I6).
-    ledger: Rc<RefCell<Ledger>>,
+    pub(super) ledger: Rc<RefCell<Ledger>>,
     /// Answers that wait for a connection.
-    waiting: Vec<Frame>,
+    pub(super) waiting: Vec<Frame>,
     /// Most of both that are kept (I8).
-    most_kept: usize,
+    pub(super) most_kept: usize,
     /// How long it lives without a connection; `None`: not at all.
-    lease: Option<Duration>,
+    pub(super) lease: Option<Duration>,
     /// Since when it has none, and the timer for when it has had none for too long.
-    expiry: Option<(Instant, SpawnHandle)>,
-    server: Upstream,
-    contexts: BTreeMap<ContextIndex, Opened>,
+    pub(super) expiry: Option<(Instant, SpawnHandle)>,
+    pub(super) server: Upstream,
+    pub(super) contexts: BTreeMap<ContextIndex, Opened>,
     /// Calls whose payload is on its way, and where it goes.
-    announced: BTreeMap<CallId, ContextIndex>,
+    pub(super) announced: BTreeMap<CallId, ContextIndex>,
     /// Frames that wait until the server has answered.
-    held: Option<VecDeque<Frame>>,
+    pub(super) held: Option<Held>,
+    pub(super) most_held: HeldLimits,
+    /// Observers were told that it has begun.
+    pub(super) has_begun: bool,
+    pub(super) has_ended: bool,
 }
 
 /// The server, as its sessions see it.
@@ -69,6 +77,10 @@ pub struct Upstream {
     pub exchange: Recipient<Exchange>,
     /// Is told when the session is over.
     pub ended: Recipient<Ended>,
+    /// What it lets a caller have in flight.
+    pub credits: Credits,
+    /// Who watches sessions.
+    pub observers: Observers,
 }
 
 impl Session {
@@ -94,35 +106,21 @@ impl Session {
             most_kept: MAX_KEPT_REPLIES,
             lease,
             expiry: None,
+            most_held: HeldLimits::of(server.credits),
             server,
             contexts: BTreeMap::new(),
             announced: BTreeMap::new(),
             held: None,
+            has_begun: false,
+            has_ended: false,
         }
     }
 
-    /// Another bound for what is kept.
+    /// Other bounds for what is kept, and for what waits for the server.
     #[cfg(test)]
-    pub(super) fn with_most_kept(self, most_kept: usize) -> Self {
-        Self { most_kept, ..self }
-    }
-
-    /// There is no connection: whoever comes back within the lease finds everything.
-    fn wait_for_connection(&mut self, ctx: &mut Context<Self>) {
-        self.link = None;
-        let Some(lease) = self.lease else { return self.end(ctx) };
-        if self.expiry.is_none() {
-            let since = Instant::now();
-            let handle = ctx.run_later(lease, move |act, ctx| {
-                // A timer of an earlier time means nothing.
-                if act.expiry.is_none_or(|(at, _)| at != since) {
-                    return;
-                }
-                tracing::info!(session = %act.id, peer = %act.peer, "session over: its task did not come back");
-                act.end(ctx);
-            });
-            self.expiry = Some((since, handle));
-        }
+    pub(super) fn with_most(mut self, kept: usize, held: HeldLimits) -> Self {
+        (self.most_kept, self.most_held) = (kept, held);
+        self
     }
 
     /// Hands frames on, those for one context together, until one concerns the server.
@@ -151,8 +149,8 @@ impl Session {
                     }
                     index => {
                         self.hand_on(batch.take(), ctx);
-                        self.held = Some(frames);
-                        return self.ask_server(call, body, index, ctx);
+                        self.ask_server(call, body, index, ctx);
+                        return self.hold(frames, ctx);
                     }
                 },
                 Body::PayloadArrived => match self.announced.remove(&call) {
@@ -166,11 +164,12 @@ impl Session {
                 Body::Goodbye(why) => {
                     tracing::debug!(session = %self.id, peer = %self.peer, %why, "the peer says goodbye");
                     self.hand_on(batch.take(), ctx);
-                    return self.end(ctx);
+                    return self.end((*why).into(), ctx);
                 }
                 other => {
                     tracing::warn!(session = %self.id, peer = %self.peer, ?other, "not what a caller may say");
-                    return self.end(ctx);
+                    let message = "a frame came that no caller may send: the session is ended";
+                    return self.end(Error::new(ErrorCode::FailedPrecondition, message), ctx);
                 }
             };
             match &mut batch {
@@ -244,6 +243,7 @@ impl Session {
         };
         let (call, kind) = match &frame.body {
             Body::Completed(reply) => (frame.call, reply.kind()),
+            Body::Failed { kind, .. } => (frame.call, *kind),
             _ => (frame.call, 0),
         };
         if let Err(error) = link.push(frame) {
@@ -254,19 +254,6 @@ impl Session {
             }
         }
     }
-
-    fn end(&mut self, ctx: &mut Context<Self>) {
-        for context in std::mem::take(&mut self.contexts).into_values() {
-            post(&context.ended, SessionEnded { session: self.id, lost: true });
-        }
-        post(&self.server.ended, Ended { session: self.id });
-        if let Some(link) = self.link.take() {
-            let why = RemoteError::new(ErrorCode::Unavailable, "the task has ended the session");
-            let _ = link.push(Frame::new(CallId::default(), Body::Goodbye(Box::new(why))));
-            link.close();
-        }
-        ctx.stop();
-    }
 }
 
 impl Actor for Session {
@@ -274,7 +261,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         if self.lease.is_some() {
-            self.wait_for_connection(ctx);
+            self.wait_for_connection(unavailable("no connection has come"), ctx);
         }
     }
 }
@@ -290,7 +277,7 @@ impl Handler<Resume> for Session {
             return Err(Error::new(ErrorCode::FailedPrecondition, message));
         }
         self.epoch = epoch;
-        self.wait_for_connection(ctx);
+        self.wait_for_connection(unavailable("it has dialled again"), ctx);
         Ok(self.ledger.borrow_mut().point())
     }
 }
@@ -305,15 +292,18 @@ impl Handler<Attach> for Session {
         let resumed = self.ledger.borrow_mut().resume(&point);
         if let Err(error) = resumed {
             tracing::warn!(session = %self.id, peer = %self.peer, %error, "a session cannot go on");
-            return self.end(ctx);
+            return self.end(Error::new(ErrorCode::DataLoss, format!("the session cannot go on: {error}")), ctx);
         }
         if let Some((_, expiry)) = self.expiry.take() {
             ctx.cancel_future(expiry);
         }
         self.is_local &= connection.is_local;
         let me = ctx.address();
-        let ends = Ends { arrived: me.clone().recipient(), lost: me.recipient(), silence: None };
-        self.link = Some(Link::open(connection, epoch, self.ledger.clone(), ends));
+        let (arrived, lost) = (me.clone().recipient(), me.clone().recipient());
+        let silence = (!self.server.observers.is_empty()).then(|| me.recipient());
+        self.link = Some(Link::open(connection, epoch, self.ledger.clone(), Ends { arrived, lost, silence }));
+        let again = std::mem::replace(&mut self.has_begun, true);
+        self.observe(if again { SessionEvent::Resumed } else { SessionEvent::Begun });
         std::mem::take(&mut self.waiting).into_iter().for_each(|frame| self.push(frame));
     }
 }
@@ -329,11 +319,12 @@ impl Handler<Arrived> for Session {
         link.accept(&mut frames);
         let kept = self.ledger.borrow().held() + self.waiting.len();
         if kept > self.most_kept {
-            tracing::warn!(session = %self.id, peer = %self.peer, kept, "the peer acknowledges no replies");
-            return self.end(ctx);
+            let most = self.most_kept;
+            return self
+                .flooded(format!("{kept} replies are not acknowledged, which is over the limit of {most}"), ctx);
         }
-        match &mut self.held {
-            Some(held) => held.extend(frames),
+        match self.held {
+            Some(_) => self.hold(frames, ctx),
             None => self.take(frames.into(), ctx),
         }
     }
@@ -345,7 +336,17 @@ impl Handler<LinkLost> for Session {
     fn handle(&mut self, LinkLost { epoch, error }: LinkLost, ctx: &mut Context<Self>) {
         if epoch == self.epoch && self.link.is_some() {
             tracing::debug!(session = %self.id, peer = %self.peer, %error, "connection lost");
-            self.wait_for_connection(ctx);
+            self.wait_for_connection(error, ctx);
+        }
+    }
+}
+
+impl Handler<Silence> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Silence { epoch, lasts }: Silence, _: &mut Context<Self>) {
+        if epoch == self.epoch && self.link.is_some() {
+            self.observe(lasts.map_or(SessionEvent::Heard, SessionEvent::Suspected));
         }
     }
 }
@@ -375,7 +376,7 @@ impl Handler<Controlled> for Session {
         }
         self.push(frame);
         if let Some(held) = self.held.take() {
-            self.take(held, ctx);
+            self.take(held.into_frames(), ctx);
         }
     }
 }
@@ -384,6 +385,6 @@ impl Handler<Shut> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Shut, ctx: &mut Context<Self>) {
-        self.end(ctx);
+        self.end(unavailable("the task is about to stop, or another session took its place"), ctx);
     }
 }

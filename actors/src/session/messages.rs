@@ -168,11 +168,24 @@ pub struct Opened {
 }
 
 /// A session is over, with the contexts that it made.
-#[derive(Debug, Message)]
+#[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Ended {
     /// Which.
     pub session: SessionId,
+    /// How it came to that.
+    pub how: End,
+}
+
+/// How a session came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was left, given up, or broke the protocol.
+    Over,
+    /// Its peer sent more than anybody keeps for it (I8).
+    Flooded,
+    /// Its actor died: a bug of the runtime (I9).
+    Died,
 }
 
 // From whoever accepts connections.

@@ -12,10 +12,13 @@
 //! - A call of a context that the session has not opened is refused.
 //! - **I6 (once).** A session that can be resumed outlives its connection by its lease: calls go on, their replies are kept
 //!   until they are acknowledged. Which calls it has had is said by their numbers, so that none is taken twice.
-//! - When the session ends, the contexts that it made are closed.
+//! - When the session ends, the contexts that it made are closed; so they are when its actor dies (I9).
+//! - **I8 (bounded).** What waits for the server's answer, and replies that are kept, have limits; past them the session ends.
 
 mod actor;
 mod door;
+mod ending;
+mod held;
 mod messages;
 mod routing;
 #[cfg(test)]
@@ -23,6 +26,8 @@ mod session_test;
 
 pub use actor::{MAX_KEPT_REPLIES, Session, Upstream};
 pub use door::Door;
+pub use held::MAX_HELD_FRAMES;
 pub use messages::{
-    Answers, Attach, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, Resume, SessionId, Shut,
+    Answers, Attach, Calls, Change, Control, Controlled, End, Ended, Exchange, Incoming, Opened, Resume, SessionId,
+    Shut,
 };

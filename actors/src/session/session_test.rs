@@ -6,15 +6,17 @@ use actix::{Actor, Addr};
 use remex_protocol::{
     Body, Call, Frame, RemoteError, Reply,
     calls::{GetDevicesRequest, KeepAliveReply},
+    handshake::Credits,
     ids::CallId,
 };
 
-use super::*;
+use super::{held::HeldLimits, *};
 use crate::{
     envelope::post,
     fabric::{Connection, direct},
     link::Point,
-    testing::Probe,
+    observe::{Observed, Observers, SessionEvent, What},
+    testing::{Die, Probe},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -25,22 +27,25 @@ struct Rig {
     door: Rc<Door>,
     control: Probe<Control>,
     ended: Probe<Ended>,
+    observed: Probe<Observed>,
 }
 
 impl Rig {
     fn start(lease: Option<Duration>) -> Self {
-        Self::keeping(lease, MAX_KEPT_REPLIES)
+        Self::keeping(lease, MAX_KEPT_REPLIES, HeldLimits::of(Credits::default()))
     }
 
-    fn keeping(lease: Option<Duration>, most: usize) -> Self {
+    fn keeping(lease: Option<Duration>, kept: usize, held: HeldLimits) -> Self {
         let ((control, to_control), (ended, to_ended)) = (Probe::start(), Probe::start());
+        let (observed, observer) = Probe::start();
         let (_, exchange) = Probe::start();
         let door = Rc::new(Door::default());
-        let server = Upstream { control: to_control, exchange, ended: to_ended };
+        let (credits, observers) = (Credits::default(), Observers::new([observer]));
+        let server = Upstream { control: to_control, exchange, ended: to_ended, credits, observers };
         let peer = "/job:client/task:1".parse().unwrap();
         let session = Session::new(SessionId(1), peer, 1, door.clone(), lease, server);
-        let session = session.with_most_kept(most).start();
-        Self { session, door, control, ended }
+        let session = session.with_most(kept, held).start();
+        Self { session, door, control, ended, observed }
     }
 
     /// The client's end of a connection that has come this far.
@@ -186,7 +191,7 @@ async fn some_sessions_end_at_once() {
 #[actix::test]
 async fn a_peer_that_acknowledges_nothing_is_given_up() {
     tokio::time::pause();
-    let rig = Rig::keeping(Some(LEASE), 10);
+    let rig = Rig::keeping(Some(LEASE), 10, HeldLimits::of(Credits::default()));
     let mut connection = rig.connect(1, 0).await;
     for n in 1..=11 {
         assert!(rig.ended.try_next().is_none());
@@ -194,12 +199,99 @@ async fn a_peer_that_acknowledges_nothing_is_given_up() {
         rig.answer().await;
     }
     call(&mut connection, 12, 0).await;
-    assert!(rig.ended.try_next().is_some() && rig.control.try_next().is_none());
-    let rig = Rig::keeping(Some(LEASE), 10);
+    assert_eq!(rig.ended.next().await.how, End::Flooded);
+    assert!(rig.control.try_next().is_none());
+    let rig = Rig::keeping(Some(LEASE), 10, HeldLimits::of(Credits::default()));
     let mut connection = rig.connect(1, 0).await;
     for n in 1..=50 {
         call(&mut connection, n, n - 1).await;
         rig.answer().await;
     }
     assert!(rig.ended.try_next().is_none());
+}
+
+/// I8: while the server has not answered, so much waits and no more; who sends more is told so and loses its session.
+#[actix::test]
+async fn a_peer_that_sends_on_and_on_behind_an_unanswered_call_is_given_up() {
+    tokio::time::pause();
+    let held = HeldLimits { frames: 5, bytes: 1 << 20 };
+    let rig = Rig::keeping(Some(LEASE), MAX_KEPT_REPLIES, held);
+    let mut connection = rig.connect(1, 0).await;
+    for n in 1..=6 {
+        call(&mut connection, n, 0).await;
+    }
+    assert!(rig.ended.try_next().is_none(), "one is asked, five wait");
+    call(&mut connection, 7, 0).await;
+    assert_eq!(rig.ended.next().await.how, End::Flooded);
+    let mut frames = Vec::new();
+    while poll_fn(|cx| connection.reader.poll_read(cx, &mut frames)).await.is_ok() {}
+    let Some(Body::Goodbye(why)) = frames.last().map(|frame| &frame.body) else { panic!("{frames:?}") };
+    assert_eq!(why.code, remex_protocol::ErrorCode::ResourceExhausted);
+    assert!(why.message.contains("more than 5 frames or 1048576 bytes"), "{why}");
+    // Answered in time, as many as one likes.
+    let rig = Rig::keeping(Some(LEASE), MAX_KEPT_REPLIES, held);
+    let mut connection = rig.connect(1, 0).await;
+    for n in 0..20 {
+        call(&mut connection, 2 * n + 1, 2 * n).await;
+        call(&mut connection, 2 * n + 2, 2 * n).await;
+        rig.answer().await;
+        rig.answer().await;
+    }
+    assert!(rig.ended.try_next().is_none());
+}
+
+/// I9: a session whose actor dies says so to the server, and its connection ends.
+#[actix::test]
+async fn a_session_that_dies_is_not_silent() {
+    tokio::time::pause();
+    let rig = Rig::start(Some(LEASE));
+    let mut connection = rig.connect(1, 0).await;
+    call(&mut connection, 1, 0).await;
+    post(&rig.session.clone().recipient(), Die);
+    assert_eq!(rig.ended.next().await.how, End::Died);
+    let mut frames = Vec::new();
+    while poll_fn(|cx| connection.reader.poll_read(cx, &mut frames)).await.is_ok() {}
+    assert!(rig.session.send(Resume { epoch: 2 }).await.is_err(), "nobody can come back to it");
+}
+
+/// What becomes of a session is told to observers, in order.
+#[actix::test]
+async fn observers_hear_of_a_session() {
+    async fn events(rig: &Rig) -> Vec<&'static str> {
+        settle().await;
+        let events = std::iter::from_fn(|| rig.observed.try_next()).flat_map(|Observed(events)| events);
+        let whats = events.map(|event| {
+            assert_eq!(&*event.task, "/job:client/task:1");
+            match event.what {
+                What::Session(SessionEvent::Begun) => "begun",
+                What::Session(SessionEvent::Suspected(silence)) => {
+                    assert!(silence >= crate::link::SUSPECT_AFTER);
+                    "suspected"
+                }
+                What::Session(SessionEvent::Heard) => "heard",
+                What::Session(SessionEvent::Away(_)) => "away",
+                What::Session(SessionEvent::Resumed) => "resumed",
+                What::Session(SessionEvent::Ended(_)) => "ended",
+                other => panic!("{other:?}"),
+            }
+        });
+        whats.collect()
+    }
+    tokio::time::pause();
+    let rig = Rig::start(Some(LEASE));
+    let mut connection = rig.connect(1, 0).await;
+    assert_eq!(events(&rig).await, ["begun"]);
+    tokio::time::sleep(Duration::from_millis(2_600)).await;
+    assert_eq!(events(&rig).await, ["suspected"]);
+    say(&mut connection, 0, 0, Body::Heartbeat).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(events(&rig).await, ["heard"]);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(events(&rig).await, ["suspected", "away"]);
+    rig.resume(2).await.unwrap();
+    drop(rig.connect(2, 0).await);
+    assert_eq!(events(&rig).await, ["resumed", "away"]);
+    tokio::time::sleep(LEASE).await;
+    assert_eq!(events(&rig).await, ["ended"]);
+    assert_eq!(rig.ended.next().await.how, End::Over);
 }

@@ -12,6 +12,11 @@ use crate::{
 #[rtype(result = "()")]
 pub struct Die;
 
+/// Kills the sessions of a task so. Sent to the server that serves them; answered with how many there are.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct DieSessions(pub remex_protocol::cluster::TaskName);
+
 macro_rules! dies {
     ($($actor:ty),*) => {
         $(impl Handler<Die> for $actor {

@@ -3,7 +3,7 @@
 mod die;
 mod probe;
 
-pub use die::Die;
+pub use die::{Die, DieSessions};
 pub use probe::Probe;
 
 /// Some instant, for state that is told the time.

@@ -16,7 +16,8 @@ pub(super) fn decode_body(head: &Head, header: &[u8]) -> Result<Body, FrameError
     let completed = head.kind & kind::COMPLETED != 0;
     let of = head.kind & !kind::COMPLETED;
     if head.flags & flags::FAILED != 0 {
-        if !completed || Call::name_of(of).is_none() {
+        // Of a call that this version does not know too: so is it answered by one that does not know it either.
+        if !completed || of < kind::CALLS {
             return Err(FrameError::Malformed(format!("kind {} cannot have failed", head.kind)));
         }
         let error = codec::decode(header).unwrap_or_else(|e| unreadable(head, "error", &e));
@@ -43,6 +44,11 @@ pub(super) fn decode_body(head: &Head, header: &[u8]) -> Result<Body, FrameError
         _ if completed => match Reply::decode(of, header) {
             Some(Ok(reply)) => Ok(Body::Completed(reply)),
             Some(Err(e)) => Ok(Body::Failed { kind: of, error: Box::new(unreadable(head, "reply", &e)) }),
+            None if of >= kind::CALLS => {
+                let message = format!("the call was answered with the reply of call number {of}, which there is not");
+                let error = Box::new(RemoteError::new(ErrorCode::Internal, message).of_call(head.call));
+                Ok(Body::Failed { kind: of, error })
+            }
             None => Err(unknown(head)),
         },
         _ => match Call::decode(head.kind, header) {

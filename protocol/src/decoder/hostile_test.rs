@@ -125,11 +125,11 @@ fn what_is_no_frame_of_this_version_is_refused() {
     check(altered(heartbeat(), |bytes| bytes[3] = 1), "reserved bytes [00, 01]");
     check(frame_of(0, 0, &[]), "there is no kind 0");
     check(frame_of(9, 0, &[]), "there is no kind 9");
-    check(frame_of(99 | kind::COMPLETED, 0, &[]), "there is no kind 227");
+    check(frame_of(9 | kind::COMPLETED, 0, &[]), "there is no kind 137");
     check(frame_of(kind::HEARTBEAT, 0, &[0xc0]), "a heartbeat with a header");
     check(frame_of(kind::RECEIVED, 0, &[0xc0]), "a Received with a header");
     check(frame_of(23, flags::FAILED, &[]), "kind 23 cannot have failed");
-    check(frame_of(99 | kind::COMPLETED, flags::FAILED, &[]), "kind 227 cannot have failed");
+    check(frame_of(9 | kind::COMPLETED, flags::FAILED, &[]), "kind 137 cannot have failed");
     let payload = |bytes: &mut Vec<u8>| bytes[8] = 1;
     check(altered(heartbeat(), payload), "a payload of 1 bytes beside kind 4");
     check(altered(named("remote_execute_failed"), payload), "a payload of 1 bytes beside kind 151");
@@ -178,6 +178,23 @@ fn a_reply_that_cannot_be_read_fails_its_call_alone() {
     let nils = [&[0x91, 0xdd, 0, 0x08, 0, 0][..], &vec![0xc0; 1 << 19]].concat();
     check(&frame_of(23 | kind::COMPLETED, 0, &nils), 23, "its reply is malformed: more than 1024 inputs or outputs");
     check(&frame_of(16 | kind::COMPLETED, flags::FAILED, &[0xc0]), 16, "its error is malformed");
+    check(&frame_of(99 | kind::COMPLETED, 0, &[]), 99, "the reply of call number 99, which there is not");
+}
+
+/// One version answers so what another one asks and it does not know.
+#[test]
+fn the_failure_of_an_unknown_call_is_read() {
+    for kind in [31, 99, 127] {
+        let Body::Undecodable { error, .. } = decode(&frame_of(kind, 0, &[])).unwrap()[0].body.clone() else {
+            panic!()
+        };
+        let answer = Frame::new(CallId::new(3, 1), Body::Failed { kind, error: error.clone() });
+        let mut bytes = Vec::new();
+        crate::encode_frame(&mut bytes, &answer, false).unwrap();
+        let frames = decode(&bytes).unwrap();
+        let Body::Failed { kind: of, error: told } = &frames[0].body else { panic!("{frames:?}") };
+        assert_eq!((*of, told, told.code), (kind, &error, ErrorCode::Unimplemented));
+    }
 }
 
 #[test]

@@ -124,6 +124,29 @@ async fn who_dawdles_is_thrown_out_after_five_seconds() {
         .await;
 }
 
+/// I8: who does not read its Welcome, or why it is refused, is not waited for longer than five seconds either.
+#[actix::test]
+async fn who_does_not_read_the_answer_is_thrown_out_after_five_seconds() {
+    let world = World::new(&[]).await;
+    world
+        .bears(async |world: &World| {
+            let before = world.worker.stats().await.unwrap().sessions;
+            for magic in ["remex", "xemer"] {
+                let mut stranger = world.narrow_stranger();
+                let hello = Hello { magic: magic.to_owned(), ..hello("/job:a/task:0") };
+                stranger.say(Body::Hello(Box::new(hello))).await;
+                let begun = usize::from(magic == "remex");
+                settle(4).await;
+                assert_eq!(world.worker.stats().await.unwrap().sessions, before + begun);
+                assert!(stranger.stream.write_all(&[4]).await.is_ok(), "it is still there");
+                settle(2).await;
+                assert_eq!(world.worker.stats().await.unwrap().sessions, before);
+                assert!(stranger.stream.write_all(&[4]).await.is_err(), "the connection is gone");
+            }
+        })
+        .await;
+}
+
 /// I8: thousands who say nothing cost nobody else anything, and are gone after five seconds.
 #[actix::test]
 async fn a_crowd_that_says_nothing_is_thrown_out() {

@@ -44,7 +44,12 @@ pub(super) struct PipeListener(Address, mpsc::UnboundedReceiver<DuplexStream>);
 impl Pipes {
     /// A stranger's end of a new connection to who listens under a name.
     pub(super) fn connect(&self, name: &str) -> DuplexStream {
-        let (here, there) = duplex(PIPE);
+        self.connect_narrow(name, PIPE)
+    }
+
+    /// The same over a pipe that holds so little.
+    pub(super) fn connect_narrow(&self, name: &str, bytes: usize) -> DuplexStream {
+        let (here, there) = duplex(bytes);
         let _ = self.0.lock().unwrap()[name].send(there);
         here
     }
@@ -160,6 +165,11 @@ impl World {
     /// A stranger who has said nothing yet.
     pub(super) fn stranger(&self) -> Stranger {
         Stranger::new(self.pipes.connect("w"))
+    }
+
+    /// A stranger whose pipe holds so little that no answer fits into it.
+    pub(super) fn narrow_stranger(&self) -> Stranger {
+        Stranger::new(self.pipes.connect_narrow("w", 16))
     }
 
     /// A stranger who was welcomed.
@@ -300,21 +310,6 @@ impl Stranger {
             Body::Completed(reply) => Ok(R::reply(reply).unwrap()),
             Body::Failed { error, .. } => Err(error.code),
             other => panic!("{other:?} is no answer"),
-        }
-    }
-
-    /// Kind and flags of the next frame that is no heartbeat, which the decoder need not understand; all that came before
-    /// it must have been read.
-    pub(super) async fn next_kind(&mut self) -> (u8, u8) {
-        loop {
-            let mut head = [0; 48];
-            within(1, self.stream.read_exact(&mut head)).await.unwrap();
-            let mut header = vec![0; u32::from_le_bytes(head[4..8].try_into().unwrap()) as usize];
-            self.stream.read_exact(&mut header).await.unwrap();
-            if head[0] != 4 {
-                self.accepted += 1;
-                return (head[0], head[1]);
-            }
         }
     }
 

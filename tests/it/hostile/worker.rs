@@ -73,17 +73,49 @@ fn harms() -> Vec<Harm> {
             |s, c| s.bytes(Frame::new(c, Body::Completed(Reply::Cancel(CancelReply {})))),
             Some(Internal),
         ),
-        ("less metadata than outputs", |s, c| s.bytes(completed(c, 0)), None),
-        ("more metadata than outputs", |s, c| s.bytes(completed(c, 900)), None),
+        ("less metadata than outputs", |s, c| s.bytes(completed(c, 0)), Some(Internal)),
+        ("more metadata than outputs", |s, c| s.bytes(completed(c, 900)), Some(Internal)),
         (
             "metadata of an output that there is not",
             |s, c| {
                 [s.bytes(early(c, 1, DType::U8)), s.bytes(early(c, u32::MAX, DType::U8)), s.bytes(completed(c, 1))]
                     .concat()
             },
+            Some(Internal),
+        ),
+        (
+            "metadata that changes in the reply",
+            |s, c| [s.bytes(early(c, 0, DType::U8)), s.bytes(completed(c, 1))].concat(),
+            Some(Internal),
+        ),
+        (
+            "metadata that changes, and nothing more",
+            |s, c| [s.bytes(early(c, 0, DType::U8)), s.bytes(early(c, 0, DType::F32))].concat(),
+            Some(Internal),
+        ),
+        (
+            "the same metadata twice",
+            |s, c| {
+                [s.bytes(early(c, 0, DType::F32)), s.bytes(early(c, 0, DType::F32)), s.bytes(completed(c, 1))].concat()
+            },
             None,
         ),
-        ("metadata that changes", |s, c| [s.bytes(early(c, 0, DType::U8)), s.bytes(completed(c, 1))].concat(), None),
+        (
+            "metadata that is taken back",
+            |s, c| {
+                let nothing = Reply::RemoteExecute(RemoteExecuteReply { metadata: [None].into_iter().collect() });
+                [s.bytes(early(c, 0, DType::U8)), s.bytes(Frame::new(c, Body::Completed(nothing)))].concat()
+            },
+            Some(Internal),
+        ),
+        (
+            "the failure of a call that there is not",
+            |s, c| {
+                let error = RemoteError::new(ErrorCode::Unimplemented, "what is that?");
+                s.bytes(Frame::new(c, Body::Failed { kind: 99, error: Box::new(error) }))
+            },
+            Some(ErrorCode::Unimplemented),
+        ),
         ("a reply twice", |s, c| [s.bytes(completed(c, 1)), s.bytes(completed(c, 1))].concat(), None),
         ("a reply after a failure", |s, c| [s.bytes(failed(c, 23)), s.bytes(completed(c, 1))].concat(), Some(DataLoss)),
         ("the failure of another call", |s, c| s.bytes(failed(c, 16)), Some(DataLoss)),
@@ -175,9 +207,13 @@ async fn a_hostile_worker_harms_its_own_calls_alone() {
                 };
                 let ((context, done, metadata), peer) = within(8, async { tokio::join!(calls, harm) }).await;
                 assert_eq!(done.as_ref().err().map(|error| error.code()), expected, "{what}: {done:?}");
-                // Settled in any case; of an output that the worker did not describe there is none.
-                let known = expected.is_none() && !what.starts_with("less");
-                assert_eq!(metadata.is_ok(), known, "{what}: {metadata:?}");
+                // Settled in any case. I2: what was said first stands.
+                let known = metadata.as_ref().ok().map(|metadata| metadata.dtype);
+                let early = what.starts_with("metadata that").then_some(DType::U8);
+                assert_eq!(known, if expected.is_none() { Some(DType::F32) } else { early }, "{what}: {metadata:?}");
+                if let Some(error) = done.err().filter(|error| error.code() == ErrorCode::Internal) {
+                    assert!(error.task() == Some(HOSTILE) && error.message().contains("was answered with"), "{error}");
+                }
                 world.goes_on().await;
                 drop(peer);
                 drop(listener);

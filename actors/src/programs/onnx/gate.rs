@@ -7,16 +7,18 @@
 //! - **GT-1 (names).** In a graph that passed, every name that is read is defined once, before it is read, and hides no
 //!   name of an outer graph.
 //! - **GT-2 (data).** The data of every constant is inside the model and is as long as its shape and type say.
-//! - **GT-3 (bounded).** The depth of graphs in graphs, the rank of shapes and the size of what constants make an
-//!   operator allocate are bounded. What inputs make an operator allocate is not: that is limited by the process.
+//! - **GT-3 (bounded).** The depth of graphs in graphs and the rank of shapes are bounded; so is what constants tell operators
+//!   to make, by as many bytes as a model may have. What inputs make an operator allocate is not, nor what comes of
+//!   constants that are joined or broadcast: that is limited by the process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use prost::Message;
 use remex_protocol::tensor::MAX_RANK;
 
 use super::error::{OnnxError, Result, malformed, refused, too_large};
-use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, elem};
+use super::growth::{Constants, Growth};
+use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, elem};
 
 /// Deepest nesting of graphs in `If`, `Loop` and the like; real models use two or three levels.
 const MAX_NESTING: usize = 16;
@@ -24,10 +26,7 @@ const MAX_NESTING: usize = 16;
 /// Longest dimension: rten counts in 32 bits.
 const MAX_DIM: i64 = i32::MAX as i64;
 
-/// Most elements that an operator may be told to make by constants alone: an engine would make them while compiling.
-const MAX_CONSTANT_ELEMENTS: i64 = 1 << 28;
-
-/// Decodes and checks a model of at most `max_bytes` bytes.
+/// Decodes and checks a model of at most `max_bytes` bytes, whose constants make as many more at most.
 pub(crate) fn open(bytes: &[u8], max_bytes: u64) -> Result<ModelProto> {
     if bytes.len() as u64 > max_bytes {
         return too_large(format!("it has {} bytes, at most {max_bytes} are allowed", bytes.len()));
@@ -39,7 +38,7 @@ pub(crate) fn open(bytes: &[u8], max_bytes: u64) -> Result<ModelProto> {
     let Some(graph) = &model.graph else {
         return malformed("it has no graph");
     };
-    check_graph(graph, None, 0)?;
+    check_graph(graph, None, &Growth::new(max_bytes), 0)?;
     if model.opset().is_none() && graph.node.iter().any(|node| node.op_domain().is_empty()) {
         return malformed("it does not say which version of ONNX's operators it uses (opset_import)");
     }
@@ -71,7 +70,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn check_graph(graph: &GraphProto, outer: Option<&Scope<'_>>, depth: usize) -> Result<()> {
+fn check_graph(graph: &GraphProto, outer: Option<&Scope<'_>>, growth: &Growth, depth: usize) -> Result<()> {
     if depth > MAX_NESTING {
         return too_large(format!("graphs lie in graphs more than {MAX_NESTING} deep"));
     }
@@ -86,10 +85,10 @@ fn check_graph(graph: &GraphProto, outer: Option<&Scope<'_>>, depth: usize) -> R
         let name = named(tensor.name.as_deref(), "an initializer")?;
         check_tensor(tensor, name)?;
         // Before IR version 4 an initializer had to be listed among the inputs too; it may be there once.
-        if !inputs.contains(name) || constants.0.contains_key(name) {
+        if !inputs.contains(name) || constants.known.contains_key(name) {
             scope.define(name, || "an initializer".to_owned())?;
         }
-        constants.0.insert(name, tensor);
+        constants.known.insert(name, tensor);
     }
     for sparse in &graph.sparse_initializer {
         let values = sparse.values.as_ref().and_then(|values| values.name.as_deref());
@@ -108,15 +107,15 @@ fn check_graph(graph: &GraphProto, outer: Option<&Scope<'_>>, depth: usize) -> R
                 node.label()
             ));
         }
-        check_attributes(node, &scope, depth)?;
-        constants.check_growth(node)?;
+        check_attributes(node, &scope, growth, depth)?;
+        growth.check(node, &mut constants)?;
         for name in node.output.iter().filter(|name| !name.is_empty()) {
             scope.define(name, || node.label())?;
         }
         if let ("Constant", Some(value), [name]) = (node.op(), node.attr("value"), node.output.as_slice())
             && let Some(tensor) = value.t.as_deref()
         {
-            constants.0.insert(name, tensor);
+            constants.known.insert(name, tensor);
         }
     }
     let mut seen = HashSet::new();
@@ -139,7 +138,7 @@ fn named<'a>(name: Option<&'a str>, what: &str) -> Result<&'a str> {
     }
 }
 
-fn check_attributes(node: &NodeProto, scope: &Scope<'_>, depth: usize) -> Result<()> {
+fn check_attributes(node: &NodeProto, scope: &Scope<'_>, growth: &Growth, depth: usize) -> Result<()> {
     let mut seen = HashSet::new();
     for attribute in &node.attribute {
         let Some(name) = attribute.name.as_deref() else {
@@ -156,7 +155,7 @@ fn check_attributes(node: &NodeProto, scope: &Scope<'_>, depth: usize) -> Result
             check_tensor(tensor, &format!("{name} of {}", node.label()))?;
         }
         for graph in attribute.subgraphs() {
-            check_graph(graph, Some(scope), depth + 1)?;
+            check_graph(graph, Some(scope), growth, depth + 1)?;
         }
     }
     Ok(())
@@ -249,49 +248,6 @@ fn elements(dims: &[i64]) -> Option<u64> {
         return Some(0);
     }
     dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(u64::try_from(dim).ok()?))
-}
-
-/// The constants of a graph by name.
-#[derive(Default)]
-pub(crate) struct Constants<'a>(pub(crate) HashMap<&'a str, &'a TensorProto>);
-
-impl Constants<'_> {
-    /// Refuses an operator whose constant arguments ask for more elements than is sensible: engines run operators of
-    /// constants while they compile, and memory that is not there ends the process.
-    fn check_growth(&self, node: &NodeProto) -> Result<()> {
-        let lengths = match node.op() {
-            "ConstantOfShape" => self.ints(node, 0),
-            "Expand" | "Tile" => self.ints(node, 1),
-            "Pad" => self.ints(node, 1).or_else(|| attr_ints(node.attr("pads"))),
-            "Resize" => self.ints(node, 3),
-            "RandomNormal" | "RandomUniform" => attr_ints(node.attr("shape")),
-            "Range" => self.range(node),
-            _ => None,
-        };
-        // Zero and -1 stand for a length taken from the input.
-        let product = |lengths: Vec<i64>| lengths.iter().fold(1i64, |p, &len| p.saturating_mul(len.max(1)));
-        match lengths.map(product) {
-            Some(elements) if elements > MAX_CONSTANT_ELEMENTS => too_large(format!(
-                "{} is to make {elements} elements, at most {MAX_CONSTANT_ELEMENTS} are allowed",
-                node.label()
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn range(&self, node: &NodeProto) -> Option<Vec<i64>> {
-        let [start, limit, delta] = [0, 1, 2].map(|i| self.ints(node, i).and_then(|v| v.first().copied()));
-        let delta = delta?.unsigned_abs().max(1);
-        Some(vec![i64::try_from(limit?.abs_diff(start?) / delta).unwrap_or(i64::MAX)])
-    }
-
-    fn ints(&self, node: &NodeProto, input: usize) -> Option<Vec<i64>> {
-        self.0.get(node.input.get(input)?.as_str()).and_then(|tensor| tensor_ints(tensor))
-    }
-}
-
-fn attr_ints(attribute: Option<&AttributeProto>) -> Option<Vec<i64>> {
-    attribute.map(|attribute| attribute.ints.clone())
 }
 
 /// The elements of a tensor of 64-bit integers that passed [`check_tensor`].

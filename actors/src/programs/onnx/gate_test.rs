@@ -201,6 +201,32 @@ fn gt_3_what_constants_ask_for_is_bounded() {
         .node("Range", "a z d", "y")
         .output("y", elem::INT64, "?");
     check(&range, "(Range) is to make");
+    // By bytes: so many of ROOM's elements are four times as many bytes.
+    let fills = |elements: i64, times: usize| {
+        let mut model = TestModel::new(17).longs("s", &[1], &[elements]);
+        for n in 0..times {
+            model = model.node("ConstantOfShape", "s", &format!("y{n}"));
+        }
+        model.output("y0", 1, "?")
+    };
+    let room = ROOM as i64;
+    open(&fills(room / 4, 1).bytes(), ROOM).unwrap();
+    check(
+        &fills(room / 4 + 1, 1),
+        "262145 elements, 1048580 bytes; constants may make operators of this model allocate 1048576",
+    );
+    // All together: a thousand small ones are as much as a large one.
+    open(&fills(room / 4000, 1_000).bytes(), ROOM).unwrap();
+    check(&fills(room / 4000, 1_001), "bytes, of which");
+    // What grows an input is not made while compiling: each may.
+    let grows = |times: usize| {
+        let mut model = dense().longs("to", &[2], &[room / 16, 1]);
+        for n in 0..times {
+            model = model.node("Expand", "x to", &format!("z{n}"));
+        }
+        model
+    };
+    open(&grows(10).bytes(), ROOM).unwrap();
     check(&dense().value_info("v", 1, "4294967296"), "a dimension of \"v\" is 4294967296");
     check(&dense().value_info("v", 1, &"1 ".repeat(33)), "\"v\" has 33 dimensions");
 }

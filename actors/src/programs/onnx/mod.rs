@@ -18,6 +18,7 @@ mod convert;
 mod engine;
 mod error;
 mod gate;
+mod growth;
 mod mend;
 mod model;
 mod opset;

@@ -15,8 +15,8 @@ use super::{gate, signature};
 pub struct OnnxOptions {
     /// What computes it. Default: rten.
     pub engine: EngineKind,
-    /// Most bytes of a model. Default: 1 GiB, as long as all programs of a context may be together. While it compiles, a
-    /// model is in memory about three times.
+    /// Most bytes of a model, and most bytes that its constants may tell operators to make. Default: 1 GiB, as long as all
+    /// programs of a context may be together. While it compiles, a model is in memory about three times.
     pub max_bytes: u64,
 }
 

@@ -1,0 +1,97 @@
+//! What waits until the server has answered, within bounds. Pure.
+
+use std::collections::VecDeque;
+
+use remex_protocol::{Frame, encode_frame, frame::MAX_HEADER, handshake::Credits};
+
+/// Most frames of a session that wait for the answer to a call that concerns the server. One that keeps to its credits has
+/// far fewer.
+pub const MAX_HELD_FRAMES: usize = 65_536;
+
+/// How much may wait (I8).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldLimits {
+    pub(super) frames: usize,
+    /// Of headers and payloads. The frame that goes over it is taken still: a payload may be larger than any window.
+    pub(super) bytes: u64,
+}
+
+impl HeldLimits {
+    /// What a caller with these credits can send that waits for no answer: twice the window, since one whose call is
+    /// refused while its payload is on its way has its credits back; and a little for what takes no credits.
+    pub(super) fn of(credits: Credits) -> Self {
+        let bytes = credits.bytes.saturating_mul(2).saturating_add(16 * MAX_HEADER as u64);
+        Self { frames: MAX_HELD_FRAMES, bytes }
+    }
+}
+
+/// Frames in order.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    frames: VecDeque<Frame>,
+    bytes: u64,
+    /// Room to measure headers in.
+    scratch: Vec<u8>,
+}
+
+impl Held {
+    /// Frames behind those that wait. False if that is too much: then those that are too many are dropped.
+    pub(super) fn extend(&mut self, frames: impl IntoIterator<Item = Frame>, limits: HeldLimits) -> bool {
+        for frame in frames {
+            if self.frames.len() >= limits.frames || self.bytes > limits.bytes {
+                return false;
+            }
+            self.bytes = self.bytes.saturating_add(self.size(&frame));
+            self.frames.push_back(frame);
+        }
+        true
+    }
+
+    pub(super) fn into_frames(self) -> VecDeque<Frame> {
+        self.frames
+    }
+
+    /// Bytes of a frame, as on the wire. What is only announced is not here yet.
+    fn size(&mut self, frame: &Frame) -> u64 {
+        let payload = match &frame.payload {
+            remex_protocol::Payload::Whole(bytes) => bytes.len(),
+            remex_protocol::Payload::None | remex_protocol::Payload::Announced(_) => 0,
+        };
+        self.scratch.clear();
+        // What a decoder makes has no bytes, and is small.
+        let _ = encode_frame(&mut self.scratch, frame, false);
+        (self.scratch.len() + payload) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use remex_protocol::{Body, Call, Payload, calls::GetDevicesRequest, ids::CallId};
+
+    use super::*;
+
+    fn frame(payload: Payload) -> Frame {
+        let call = Body::Call(Call::GetDevices(Box::new(GetDevicesRequest {})));
+        Frame { payload, ..Frame::new(CallId::new(1, 0), call) }
+    }
+
+    /// I8.
+    #[test]
+    fn frames_and_bytes_that_wait_are_bounded() {
+        let limits = HeldLimits { frames: 3, bytes: 1000 };
+        let mut held = Held::default();
+        assert!(held.extend((0..3).map(|_| frame(Payload::Announced(1 << 30))), limits));
+        assert!(!held.extend([frame(Payload::None)], limits));
+        assert_eq!(held.into_frames().len(), 3);
+        let large = || frame(Payload::Whole(Bytes::from(vec![0; 5000])));
+        let mut held = Held::default();
+        assert!(held.extend([frame(Payload::None), large()], limits), "one may be larger than the window");
+        assert!(!held.extend([frame(Payload::None)], limits), "and nothing may follow it");
+        let mut held = Held::default();
+        assert!(
+            !held.extend((0..100).map(|_| frame(Payload::None)), HeldLimits { frames: 100, ..limits }),
+            "headers count"
+        );
+    }
+}
