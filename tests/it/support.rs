@@ -39,7 +39,7 @@ pub(crate) fn fail() -> remex::Executable {
 pub(crate) fn same_length(program: remex::Executable) -> remex::Executable {
     let arg = |name: &str| remex::Arg {
         name: name.to_owned(),
-        dtype: Some(DType::F32),
+        dtype: DType::F32.into(),
         dims: Some(vec![remex::Dim::Symbol("n".to_owned())]),
     };
     program.signature(remex::Signature { inputs: vec![arg("x")], outputs: vec![arg("y")] })

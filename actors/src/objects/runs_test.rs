@@ -19,7 +19,7 @@ use crate::programs::{Early, Executable, ProgramError, native};
 fn same_length() -> Arc<Executable> {
     let arg = |name: &str| Arg {
         name: name.to_owned(),
-        dtype: Some(DType::F32),
+        dtype: DType::F32.into(),
         dims: Some(vec![Dim::Symbol("n".to_owned())]),
     };
     let signature = Signature { inputs: vec![arg("x")], outputs: vec![arg("y")] };

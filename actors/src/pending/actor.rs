@@ -15,6 +15,9 @@ use crate::{
     observe::{Event, Observers, What},
 };
 
+/// So many inputs of a call that is late are named, at most.
+const SHOWN: usize = 8;
+
 /// Keeps the promises of the calls in flight to one receiver.
 #[derive(Debug)]
 pub struct PendingResults {
@@ -46,7 +49,13 @@ impl PendingResults {
         self.alarm.rang();
         let message = "the call was not done by its deadline: give it more time, or look at what its worker does";
         let error = RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(&self.receiver);
-        let expired = self.state.expire(Instant::now().into_std(), |call| error.clone().of_call(call).into());
+        let expired = self.state.expire(Instant::now().into_std(), |late| {
+            let mut error = error.clone().of_call(late.call);
+            if let Some(owners) = owners(&self.receiver, late) {
+                error.message = format!("{message}; it takes {owners}: that task may be slow, or gone");
+            }
+            error.into()
+        });
         self.observe(expired.iter().copied(), &What::Failed(error.into()));
         self.tell_receiver(expired);
         self.alarm.set(self.state.earliest(), ctx, Self::ring);
@@ -84,6 +93,14 @@ impl PendingResults {
             post(&outgoing, Outgoing(frames));
         }
     }
+}
+
+/// Which inputs of a call other tasks than its receiver have, which it has to fetch from there.
+fn owners(receiver: &str, late: &Expectation) -> Option<String> {
+    let elsewhere = late.holds.iter().filter(|object| object.task().to_string() != receiver);
+    let owners: Vec<_> = elsewhere.map(|object| format!("{} from {}", object.id(), object.task())).take(SHOWN).collect();
+    let more = if late.holds.len() > owners.len() { ", …" } else { "" };
+    (!owners.is_empty()).then(|| owners.join(", ") + more)
 }
 
 impl Actor for PendingResults {
@@ -145,7 +162,14 @@ impl Handler<Replies> for PendingResults {
                     if watched {
                         events.push(self.event(call, What::Metadata { output, metadata: metadata.clone() }));
                     }
-                    self.state.metadata(call, output, metadata);
+                    if let Err(error) = self.state.metadata(call, output, metadata) {
+                        let error = error.map(|error| error.on_task(&self.receiver).of_call(call));
+                        if watched {
+                            events.push(self.event(call, What::Failed(error.clone())));
+                        }
+                        self.state.give_up(call, error);
+                        self.tell_receiver(vec![call]);
+                    }
                     continue;
                 }
                 Body::Completed(reply) => Ok((reply, payload.into_bytes())),

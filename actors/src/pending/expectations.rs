@@ -31,10 +31,10 @@ impl Expectations {
         self.slots[index] = Some(expectation);
     }
 
-    /// Metadata of one output came ahead of the reply.
-    pub(crate) fn metadata(&mut self, call: CallId, output: u32, metadata: TensorMetadata) {
+    /// Metadata of one output came ahead of the reply. An error if something else was known of it: the call is to be given up.
+    pub(crate) fn metadata(&mut self, call: CallId, output: u32, metadata: TensorMetadata) -> Result<(), Error> {
         match self.find_mut(call).map(|expectation| &mut expectation.promised) {
-            Some(Promised::Call(writer)) => writer.metadata(output as usize, metadata),
+            Some(Promised::Call(writer)) => return writer.metadata(output as usize, metadata),
             Some(Promised::Foreseen(early, _)) => {
                 if let Some(early) = early.take() {
                     early.settle(Ok(metadata));
@@ -42,6 +42,7 @@ impl Expectations {
             }
             Some(Promised::Answer(_) | Promised::Nothing) | None => {}
         }
+        Ok(())
     }
 
     /// The reply came (I1: what was promised settles here, unless it did before). False if no such call was in flight:
@@ -66,7 +67,7 @@ impl Expectations {
     }
 
     /// Gives up on every call whose deadline has passed, and says which.
-    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn(CallId) -> Error) -> Vec<CallId> {
+    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn(&Expectation) -> Error) -> Vec<CallId> {
         let mut expired = Vec::new();
         self.earliest = None;
         for expectation in self.slots.iter_mut().flatten() {
@@ -75,7 +76,8 @@ impl Expectations {
             }
             if expectation.deadline <= now {
                 expired.push(expectation.call);
-                settle(std::mem::replace(&mut expectation.promised, Promised::Nothing), Err(error(expectation.call)));
+                let error = error(expectation);
+                settle(std::mem::replace(&mut expectation.promised, Promised::Nothing), Err(error));
             } else {
                 self.earliest = Some(self.earliest.map_or(expectation.deadline, |at| at.min(expectation.deadline)));
             }
@@ -126,7 +128,11 @@ impl Expectations {
 
 fn settle(promised: Promised, answer: Result<(Reply, Bytes), Error>) {
     match promised {
-        Promised::Call(writer) => writer.complete(answer.and_then(|(reply, _)| metadata_of(reply))),
+        Promised::Call(writer) => {
+            let outcome = answer.and_then(|(reply, _)| metadata_of(reply));
+            let outcome = outcome.and_then(|given| writer.check(&given).map(|()| given));
+            writer.complete(outcome);
+        }
         Promised::Answer(writer) | Promised::Foreseen(_, writer) => writer.settle(answer),
         Promised::Nothing => {}
     }
@@ -202,6 +208,21 @@ mod tests {
         let codes: Vec<_> = cells.iter().map(|cell| cell.try_done().unwrap().err().map(|e| e.code())).collect();
         assert_eq!(codes, [Some(ErrorCode::RpcUnavailable), None, Some(ErrorCode::RpcUnavailable)]);
         assert_eq!(state.earliest(), None);
+    }
+
+    /// I2: a reply that contradicts what was said before fails its call; the first value stands.
+    #[test]
+    fn metadata_that_changes_fails_the_call() {
+        let f32 = |len: u64| TensorMetadata::new(remex_protocol::tensor::DType::F32, [len]);
+        let mut state = Expectations::default();
+        let cell = expect(&mut state, 0, now());
+        state.metadata(CallId::new(0, 0), 0, f32(1)).unwrap();
+        state.metadata(CallId::new(0, 9), 0, f32(7)).unwrap();
+        assert_eq!(state.metadata(CallId::new(0, 0), 0, f32(2)).unwrap_err().code(), ErrorCode::Internal);
+        let reply = RemoteExecuteReply { metadata: [Some(f32(2))].into_iter().collect() };
+        assert!(state.complete(CallId::new(0, 0), Ok((Reply::RemoteExecute(reply), Bytes::new()))));
+        assert_eq!(cell.try_done().unwrap().unwrap_err().code(), ErrorCode::Internal);
+        assert_eq!(cell.try_metadata(0), Some(Ok(f32(1))));
     }
 
     #[test]

@@ -22,7 +22,24 @@ struct State {
     metadata: OutputMetadata,
 }
 
+/// An output is not what was said of it before (I2).
+fn differs(output: usize, actual: &TensorMetadata, said: &TensorMetadata) -> Error {
+    let message = format!(
+        "output {output} is {actual}, but {said} was said of it before: by its task, or by the signature that its program \
+         was registered with"
+    );
+    Error::new(ErrorCode::Internal, message)
+}
+
 impl State {
+    /// Whether what is said now differs from what was said before.
+    fn check(&self, output: usize, metadata: &TensorMetadata) -> Result<()> {
+        match self.metadata.get(output) {
+            Some(Some(said)) if said != metadata => Err(differs(output, metadata, said)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// What is known of an output's metadata; it may be known long before the outcome.
     fn metadata(&self, output: usize) -> Option<Result<TensorMetadata>> {
         if let Some(Some(metadata)) = self.metadata.get(output) {
@@ -52,13 +69,18 @@ pub(crate) struct CallCell(Arc<Shared<State>>);
 
 /// The writer's side: one per call, owned by `PendingResults`. Dropped before the call is done, it fails what is left.
 #[derive(Debug)]
-pub struct CallWriter(Option<Arc<Shared<State>>>);
+pub struct CallWriter {
+    /// `None` when it is settled.
+    shared: Option<Arc<Shared<State>>>,
+    /// Whether anything was said before the call is done, so that there is something to hold the end against.
+    early: bool,
+}
 
 /// A cell for a call with so many outputs.
 pub(crate) fn call_cell(outputs: usize) -> (CallWriter, CallCell) {
     let metadata = SmallVec::from_elem(None, outputs);
     let shared = Arc::new(Shared::new(State { outcome: None, metadata }));
-    (CallWriter(Some(shared.clone())), CallCell(shared))
+    (CallWriter { shared: Some(shared.clone()), early: false }, CallCell(shared))
 }
 
 impl CallCell {
@@ -78,6 +100,11 @@ impl CallCell {
         self.0.read(|state| state.metadata(output))
     }
 
+    /// Whether an output's metadata is known.
+    pub(crate) fn is_known(&self, output: usize) -> bool {
+        self.0.read(|state| matches!(state.metadata.get(output), Some(Some(_))))
+    }
+
     pub(crate) async fn ready(&self, output: usize) -> Result<TensorMetadata> {
         Wait::new(self.0.clone(), move |state: &State| state.ready(output)).await
     }
@@ -89,19 +116,39 @@ impl CallCell {
 
 impl CallWriter {
     /// An output's metadata is known before the call is done. An output that the call does not have, or whose metadata
-    /// is known already, is passed over.
-    pub fn metadata(&self, output: usize, metadata: TensorMetadata) {
-        let Some(shared) = &self.0 else { return };
+    /// is known already, is passed over; an error if it was known to be something else: the first value stands (I2), and the
+    /// call is to fail.
+    pub fn metadata(&mut self, output: usize, metadata: TensorMetadata) -> Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        self.early = true;
         shared.write(|state| {
+            state.check(output, &metadata)?;
             if let Some(slot @ None) = state.metadata.get_mut(output) {
                 *slot = Some(metadata);
             }
-        });
+            Ok(())
+        })
+    }
+
+    /// What the caller itself inferred, before anybody knows of the call.
+    pub(crate) fn infer(&mut self, inferred: OutputMetadata) {
+        let Some(shared) = &self.shared else { return };
+        self.early = inferred.iter().any(Option::is_some);
+        if self.early {
+            shared.write(|state| state.metadata = inferred);
+        }
+    }
+
+    /// Whether an end with this metadata would be another one than what was said before.
+    pub(crate) fn check(&self, given: &OutputMetadata) -> Result<()> {
+        let Some(shared) = self.shared.as_ref().filter(|_| self.early) else { return Ok(()) };
+        let told = given.iter().enumerate().filter_map(|(i, metadata)| Some((i, metadata.as_ref()?)));
+        shared.read(|state| told.into_iter().try_for_each(|(i, metadata)| state.check(i, metadata)))
     }
 
     /// The call is done (I2): everything that is not settled settles now. Metadata that settled early stays.
     pub fn complete(mut self, outcome: Result<OutputMetadata>) {
-        if let Some(shared) = self.0.take() {
+        if let Some(shared) = self.shared.take() {
             settle(&shared, outcome);
         }
     }
@@ -109,7 +156,7 @@ impl CallWriter {
 
 impl Drop for CallWriter {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
+        if let Some(shared) = self.shared.take() {
             settle(&shared, Err(abandoned()));
         }
     }
@@ -140,9 +187,9 @@ mod tests {
     /// I2: metadata that settled early stays, the rest fails with one cause.
     #[tokio::test]
     async fn a_failed_call_fails_what_is_left() {
-        let (writer, cell) = call_cell(2);
-        writer.metadata(0, f32([1]));
-        writer.metadata(7, f32([1]));
+        let (mut writer, cell) = call_cell(2);
+        writer.metadata(0, f32([1])).unwrap();
+        writer.metadata(7, f32([1])).unwrap();
         assert!(cell.try_ready(0).is_none() && cell.try_done().is_none() && cell.try_metadata(1).is_none());
         writer.complete(Err(Error::new(ErrorCode::Aborted, "x")));
         assert_eq!(cell.metadata(0).await.unwrap(), f32([1]));
@@ -151,6 +198,22 @@ mod tests {
         {
             assert_eq!(error.code(), ErrorCode::Aborted);
         }
+    }
+
+    /// I2: the first value stands, and what differs from it is an error that names both.
+    #[tokio::test]
+    async fn metadata_that_changes_is_refused() {
+        let (mut writer, cell) = call_cell(2);
+        writer.infer([Some(f32([1])), None].into_iter().collect());
+        assert!(cell.is_known(0) && !cell.is_known(1) && cell.try_done().is_none());
+        let error = writer.metadata(0, f32([2])).unwrap_err();
+        assert!(error.code() == ErrorCode::Internal && error.message().contains("output 0 is f32[2], but f32[1] was said"));
+        writer.metadata(0, f32([1])).unwrap();
+        writer.metadata(1, f32([3])).unwrap();
+        let end = |metadata: [Option<TensorMetadata>; 2]| writer.check(&metadata.into_iter().collect());
+        assert!(end([None, None]).is_ok() && end([Some(f32([1])), Some(f32([3]))]).is_ok());
+        assert!(end([None, Some(f32([1]))]).is_err());
+        assert_eq!((cell.metadata(0).await.unwrap(), cell.metadata(1).await.unwrap()), (f32([1]), f32([3])));
     }
 
     /// I1: dropping the writer settles everything with an error.

@@ -28,13 +28,17 @@ pub(super) fn programs() -> Vec<super::Golden> {
         golden: Some(Golden { inputs: vec![f32s([1])], outputs: vec![f32s([1])], tolerance: 0.0001 }),
         ..register.clone()
     };
-    let arg = |name: &str, dims: Option<Vec<Dim>>| Arg { name: name.to_owned(), dtype: Some(DType::F32), dims };
+    let arg = |name: &str, dims: Option<Vec<Dim>>| Arg { name: name.to_owned(), dtype: DType::F32.into(), dims };
     let symbols = Some(vec![Dim::Symbol("n".to_owned()), Dim::Fixed(3), Dim::Any]);
     let mut any = arg("c", None);
-    any.dtype = None;
+    any.dtype = ArgType::Any;
     let registered = RegisterFunctionReply {
         signature: Some(Signature { inputs: vec![arg("a", symbols.clone()), arg("b", symbols)], outputs: vec![any] }),
         output_devices: Some(vec![DeviceIndex(0)]),
+    };
+    let symbolic = RegisterFunctionReply {
+        signature: Some(Signature::symbolic("a: T[n,2], b: T[m] -> c: T[n+m,2*n*m+1], d: any[..]").unwrap()),
+        output_devices: Some(vec![DeviceIndex(0); 2]),
     };
     let unregister = UnregisterFunctionRequest { context: CONTEXT, program: ProgramIndex(0) };
     let unregistered = Reply::UnregisterFunction(UnregisterFunctionReply {});
@@ -83,6 +87,12 @@ pub(super) fn programs() -> Vec<super::Golden> {
         call("register_function_model", "RegisterFunction: call 21, a model with a golden input and output", 3, model)
             .with([b"model".to_vec(), data(&[1.0, 2.0])].concat(), true),
         reply("register_function_reply", "RegisterFunction is completed", 3, Reply::RegisterFunction(registered)),
+        reply(
+            "register_function_reply_symbolic",
+            "RegisterFunction is completed: types as symbols, lengths as sums of products",
+            3,
+            Reply::RegisterFunction(symbolic),
+        ),
         call("unregister_function", "UnregisterFunction: call 22", 9, unregister),
         reply("unregister_function_reply", "UnregisterFunction is completed", 9, unregistered),
         call("remote_execute", "RemoteExecute: call 23, three inputs, two outputs", 5, execute),
