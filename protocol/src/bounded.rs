@@ -275,6 +275,7 @@ mod tests {
                 out_chain: None,
                 time_left_ms: 0,
                 baggage: vec![("k".to_owned(), "v".repeat(MAX_BAGGAGE - 1 + more))],
+                readers: Vec::new(),
             };
             check(good, &execute, "4097 bytes of baggage, at most 4096 are allowed");
         }

@@ -20,7 +20,7 @@ use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
 use crate::{
     Error, Result, deadline,
     envelope::{ask, post},
-    pending::{Cancelled, Expect, Expectation, Promised, Replies},
+    pending::{Ahead, Cancelled, Expect, Expectation, Promised, Replies},
     promise::{Promise, promise},
 };
 
@@ -103,7 +103,8 @@ impl Receiver {
         known: impl FnOnce(TensorMetadata),
     ) -> Result<(FetchObjectReply, Bytes)> {
         let ((early, foreseen), (writer, answer)) = (promise(), promise());
-        let fetched = self.make(request, Bytes::new(), timeout, Promised::Foreseen(Some(early), writer), answer);
+        let ahead = Ahead { object: request.object, early: Some(early), answer: writer };
+        let fetched = self.make(request, Bytes::new(), timeout, Promised::Foreseen(Box::new(ahead)), answer);
         let told = async {
             if let Ok(metadata) = foreseen.get().await {
                 known(metadata);

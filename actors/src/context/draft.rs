@@ -84,6 +84,8 @@ impl Draft {
                 out_chain,
                 time_left_ms,
                 baggage: std::mem::take(baggage),
+                // Known when it goes out with others.
+                readers: Vec::new(),
             })),
             Target::Op { device, attrs } => Call::RemoteExecuteOp(Box::new(RemoteExecuteOpRequest {
                 context,

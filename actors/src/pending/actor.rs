@@ -38,7 +38,7 @@ impl PendingResults {
         Self {
             receiver: receiver.into(),
             observers,
-            state: Expectations::default(),
+            state: Expectations::of(receiver.into()),
             edge,
             outgoing: None,
             alarm: Alarm::default(),
@@ -170,6 +170,10 @@ impl Handler<Replies> for PendingResults {
                         self.state.give_up(call, error);
                         self.tell_receiver(vec![call]);
                     }
+                    continue;
+                }
+                Body::Foreseen { object, metadata } => {
+                    self.state.foreseen(object, *metadata);
                     continue;
                 }
                 Body::Completed(reply) => Ok((reply, payload.into_bytes())),

@@ -1,9 +1,13 @@
 //! The promises of the calls in flight to one receiver. Pure: time is passed in.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use remex_protocol::{ErrorCode, Reply, ids::CallId, tensor::TensorMetadata};
+use remex_protocol::{
+    ErrorCode, RemoteError, Reply,
+    ids::{CallId, ObjectId},
+    tensor::TensorMetadata,
+};
 
 use super::{Expectation, Promised};
 use crate::{Error, promise::OutputMetadata};
@@ -11,13 +15,21 @@ use crate::{Error, promise::OutputMetadata};
 /// Calls by the slot that their ticket names.
 #[derive(Debug, Default)]
 pub(crate) struct Expectations {
+    /// Whose calls, for errors.
+    receiver: Arc<str>,
     slots: Vec<Option<Expectation>>,
     live: usize,
+    /// Fetches that were not answered, by their object.
+    fetches: BTreeMap<ObjectId, CallId>,
     /// No deadline of a call that is waited for is earlier. It may be long over: then a sweep finds nothing.
     earliest: Option<Instant>,
 }
 
 impl Expectations {
+    pub(crate) fn of(receiver: Arc<str>) -> Self {
+        Self { receiver, ..Self::default() }
+    }
+
     /// A call is about to be sent. Its slot is free: tickets are given back only by what these functions return.
     pub(crate) fn expect(&mut self, expectation: Expectation) {
         let index = expectation.call.index as usize;
@@ -27,6 +39,9 @@ impl Expectations {
         if !matches!(expectation.promised, Promised::Nothing) {
             self.earliest = Some(self.earliest.map_or(expectation.deadline, |at| at.min(expectation.deadline)));
         }
+        if let Promised::Foreseen(ahead) = &expectation.promised {
+            self.fetches.insert(ahead.object, expectation.call);
+        }
         self.live += 1;
         self.slots[index] = Some(expectation);
     }
@@ -35,21 +50,26 @@ impl Expectations {
     pub(crate) fn metadata(&mut self, call: CallId, output: u32, metadata: TensorMetadata) -> Result<(), Error> {
         match self.find_mut(call).map(|expectation| &mut expectation.promised) {
             Some(Promised::Call(writer)) => return writer.metadata(output as usize, metadata),
-            Some(Promised::Foreseen(early, _)) => {
-                if let Some(early) = early.take() {
-                    early.settle(Ok(metadata));
-                }
-            }
+            Some(Promised::Foreseen(ahead)) => ahead.tell(metadata),
             Some(Promised::Answer(_) | Promised::Nothing) | None => {}
         }
         Ok(())
+    }
+
+    /// The receiver says what an object of its will be. It says so to whom it was told will fetch it, and may be asked later, or
+    /// never.
+    pub(crate) fn foreseen(&mut self, object: ObjectId, metadata: TensorMetadata) {
+        let Some(&call) = self.fetches.get(&object) else { return };
+        if let Some(Promised::Foreseen(ahead)) = self.find_mut(call).map(|expectation| &mut expectation.promised) {
+            ahead.tell(metadata);
+        }
     }
 
     /// The reply came (I1: what was promised settles here, unless it did before). False if no such call was in flight:
     /// it is the late reply to one of a lost link.
     pub(crate) fn complete(&mut self, call: CallId, answer: Result<(Reply, Bytes), Error>) -> bool {
         let Some(expectation) = self.take(call) else { return false };
-        settle(expectation.promised, answer);
+        settle(expectation.promised, answer, &|error| error.on_task(&self.receiver).of_call(call));
         true
     }
 
@@ -60,7 +80,7 @@ impl Expectations {
         match std::mem::replace(&mut expectation.promised, Promised::Nothing) {
             Promised::Nothing => false,
             promised => {
-                settle(promised, Err(error));
+                promised.fail(error);
                 true
             }
         }
@@ -77,7 +97,7 @@ impl Expectations {
             if expectation.deadline <= now {
                 expired.push(expectation.call);
                 let error = error(expectation);
-                settle(std::mem::replace(&mut expectation.promised, Promised::Nothing), Err(error));
+                std::mem::replace(&mut expectation.promised, Promised::Nothing).fail(error);
             } else {
                 self.earliest = Some(self.earliest.map_or(expectation.deadline, |at| at.min(expectation.deadline)));
             }
@@ -89,9 +109,10 @@ impl Expectations {
     pub(crate) fn lose(&mut self, error: &Error) -> Vec<CallId> {
         self.live = 0;
         self.earliest = None;
+        self.fetches.clear();
         let lost = self.slots.iter_mut().filter_map(Option::take);
         lost.map(|expectation| {
-            settle(expectation.promised, Err(error.clone()));
+            expectation.promised.fail(error.clone());
             expectation.call
         })
         .collect()
@@ -117,6 +138,11 @@ impl Expectations {
 
     fn take(&mut self, call: CallId) -> Option<Expectation> {
         let taken = self.slots.get_mut(call.index as usize)?.take_if(|expectation| expectation.call == call)?;
+        if let Promised::Foreseen(ahead) = &taken.promised
+            && self.fetches.get(&ahead.object) == Some(&call)
+        {
+            self.fetches.remove(&ahead.object);
+        }
         self.live -= 1;
         if self.live == 0 {
             // So that an idle tracker has no timer.
@@ -126,14 +152,16 @@ impl Expectations {
     }
 }
 
-fn settle(promised: Promised, answer: Result<(Reply, Bytes), Error>) {
+/// `here` says of an error that is found here whose it is.
+fn settle(promised: Promised, answer: Result<(Reply, Bytes), Error>, here: &dyn Fn(RemoteError) -> RemoteError) {
     match promised {
         Promised::Call(writer) => {
             let outcome = answer.and_then(|(reply, _)| metadata_of(reply));
-            let outcome = outcome.and_then(|given| writer.check(&given).map(|()| given));
+            let outcome = outcome.and_then(|given| writer.check(&given).map(|()| given).map_err(|error| error.map(here)));
             writer.complete(outcome);
         }
-        Promised::Answer(writer) | Promised::Foreseen(_, writer) => writer.settle(answer),
+        Promised::Answer(writer) => writer.settle(answer),
+        Promised::Foreseen(ahead) => ahead.answer.settle(answer),
         Promised::Nothing => {}
     }
 }

@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use actix::Message;
 use bytes::Bytes;
-use remex_protocol::{ErrorCode, Frame, Reply, ids::CallId, tensor::TensorMetadata};
+use remex_protocol::{
+    ErrorCode, Frame, Reply,
+    ids::{CallId, ObjectId},
+    tensor::TensorMetadata,
+};
 
 use crate::{
     Error,
@@ -44,10 +48,30 @@ pub enum Promised {
     Call(CallWriter),
     /// The reply and its payload.
     Answer(Writer<(Reply, Bytes)>),
-    /// The reply and its payload, and before that the metadata of what will come, if the receiver says so.
-    Foreseen(Option<Writer<TensorMetadata>>, Writer<(Reply, Bytes)>),
+    /// The same of a fetch, and before that what will come.
+    Foreseen(Box<Ahead>),
     /// Nothing: nobody waits.
     Nothing,
+}
+
+/// What was promised to who fetches an object.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The object.
+    pub object: ObjectId,
+    /// Its metadata, if the receiver says it before the data is there.
+    pub early: Option<Writer<TensorMetadata>>,
+    /// The reply and its payload.
+    pub answer: Writer<(Reply, Bytes)>,
+}
+
+impl Ahead {
+    /// The receiver says what will come. Only the first time counts.
+    pub(crate) fn tell(&mut self, metadata: TensorMetadata) {
+        if let Some(early) = self.early.take() {
+            early.settle(Ok(metadata));
+        }
+    }
 }
 
 impl Promised {
@@ -55,7 +79,8 @@ impl Promised {
     pub(crate) fn fail(self, error: Error) {
         match self {
             Promised::Call(writer) => writer.complete(Err(error)),
-            Promised::Answer(writer) | Promised::Foreseen(_, writer) => writer.settle(Err(error)),
+            Promised::Answer(writer) => writer.settle(Err(error)),
+            Promised::Foreseen(ahead) => ahead.answer.settle(Err(error)),
             Promised::Nothing => {}
         }
     }

@@ -18,4 +18,4 @@ mod expectations;
 mod messages;
 
 pub use actor::{Attach, PendingResults};
-pub use messages::{Cancelled, Expect, Expectation, Lost, Promised, Replies};
+pub use messages::{Ahead, Cancelled, Expect, Expectation, Lost, Promised, Replies};

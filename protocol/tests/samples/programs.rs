@@ -53,6 +53,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
         out_chain: None,
         time_left_ms: 60_000,
         baggage: vec![("trace".to_owned(), "7f".to_owned())],
+        readers: Vec::new(),
     };
     let ordered = RemoteExecuteRequest {
         inputs: smallvec![],
@@ -61,6 +62,13 @@ pub(super) fn programs() -> Vec<super::Golden> {
         out_chain: Some(object(7)),
         baggage: Vec::new(),
         ..execute.clone()
+    };
+    let read = RemoteExecuteRequest {
+        outputs: smallvec![output(4, true), output(5, true)],
+        readers: vec![Reader { output: 1, task: TaskIndex(2) }, Reader { output: 1, task: TaskIndex(3) }],
+        in_chains: smallvec![],
+        out_chain: None,
+        ..ordered.clone()
     };
     let op = RemoteExecuteOpRequest {
         context: CONTEXT,
@@ -97,6 +105,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
         reply("unregister_function_reply", "UnregisterFunction is completed", 9, unregistered),
         call("remote_execute", "RemoteExecute: call 23, three inputs, two outputs", 5, execute),
         call("remote_execute_ordered", "RemoteExecute: call 23, after one chain and making another", 6, ordered),
+        call("remote_execute_readers", "RemoteExecute: call 23, two tasks will fetch output 1", 7, read),
         reply("remote_execute_reply", "RemoteExecute is completed", 5, Reply::RemoteExecute(executed)),
         failed,
         call("remote_execute_op", "RemoteExecuteOp: call 24, with attributes and chains", 7, op),
