@@ -44,8 +44,11 @@ async fn bytes_go_from_worker_to_worker_and_not_through_the_client() {
     let cluster = builder(4).program("large", large()).program("same", same).program("first", first());
     let cluster = cluster.start().await.unwrap();
     let context = cluster.context().await.unwrap();
-    let (large, same, first) =
-        (register(&context, 1, "large").await, register(&context, 2, "same").await, register(&context, 3, "first").await);
+    let (large, same, first) = (
+        register(&context, 1, "large").await,
+        register(&context, 2, "same").await,
+        register(&context, 3, "first").await,
+    );
     let before = numbers(&cluster, 0).await;
     let made = context.execute(RemoteExecute::new(&large)).await.unwrap();
     let passed = context.execute(RemoteExecute::new(&same).input(&made.outputs[0])).await.unwrap();
@@ -72,8 +75,11 @@ async fn consumers_share_a_transfer_and_a_copy_while_one_of_them_runs() {
     let cluster = builder(3).program("large", large()).program("gate", waiting(&open)).program("first", first());
     let cluster = cluster.start().await.unwrap();
     let context = cluster.context().await.unwrap();
-    let (large, gated, first) =
-        (register(&context, 1, "large").await, register(&context, 2, "gate").await, register(&context, 2, "first").await);
+    let (large, gated, first) = (
+        register(&context, 1, "large").await,
+        register(&context, 2, "gate").await,
+        register(&context, 2, "first").await,
+    );
     let made = context.execute(RemoteExecute::new(&large)).await.unwrap();
     let x = &made.outputs[0];
     let call = |program: &ProgramHandle| RemoteExecute::new(program).inputs([x, x]).handles(1);

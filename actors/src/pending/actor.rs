@@ -98,7 +98,8 @@ impl PendingResults {
 /// Which inputs of a call other tasks than its receiver have, which it has to fetch from there.
 fn owners(receiver: &str, late: &Expectation) -> Option<String> {
     let elsewhere = late.holds.iter().filter(|object| object.task().to_string() != receiver);
-    let owners: Vec<_> = elsewhere.map(|object| format!("{} from {}", object.id(), object.task())).take(SHOWN).collect();
+    let owners: Vec<_> =
+        elsewhere.map(|object| format!("{} from {}", object.id(), object.task())).take(SHOWN).collect();
     let more = if late.holds.len() > owners.len() { ", …" } else { "" };
     (!owners.is_empty()).then(|| owners.join(", ") + more)
 }

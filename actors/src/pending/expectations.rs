@@ -157,7 +157,8 @@ fn settle(promised: Promised, answer: Result<(Reply, Bytes), Error>, here: &dyn 
     match promised {
         Promised::Call(writer) => {
             let outcome = answer.and_then(|(reply, _)| metadata_of(reply));
-            let outcome = outcome.and_then(|given| writer.check(&given).map(|()| given).map_err(|error| error.map(here)));
+            let outcome =
+                outcome.and_then(|given| writer.check(&given).map(|()| given).map_err(|error| error.map(here)));
             writer.complete(outcome);
         }
         Promised::Answer(writer) => writer.settle(answer),

@@ -207,7 +207,9 @@ mod tests {
         writer.infer([Some(f32([1])), None].into_iter().collect());
         assert!(cell.is_known(0) && !cell.is_known(1) && cell.try_done().is_none());
         let error = writer.metadata(0, f32([2])).unwrap_err();
-        assert!(error.code() == ErrorCode::Internal && error.message().contains("output 0 is f32[2], but f32[1] was said"));
+        assert!(
+            error.code() == ErrorCode::Internal && error.message().contains("output 0 is f32[2], but f32[1] was said")
+        );
         writer.metadata(0, f32([1])).unwrap();
         writer.metadata(1, f32([3])).unwrap();
         let end = |metadata: [Option<TensorMetadata>; 2]| writer.check(&metadata.into_iter().collect());

@@ -136,7 +136,8 @@ fn what_is_no_frame_of_this_version_is_refused() {
     let pieces = |bytes: &mut Vec<u8>| (bytes[1], bytes[8]) = (flags::PIECES, 1);
     check(altered(named("cancel"), pieces), "a payload of 1 bytes must not be in pieces");
     check(altered(named("cancel"), |bytes| bytes[11] = 1), "a payload of 16777216 bytes must be in pieces");
-    for (kind, name) in [(1, "Hello"), (2, "Welcome"), (3, "Refused"), (6, "Goodbye"), (8, "Metadata"), (9, "Foreseen")] {
+    for (kind, name) in [(1, "Hello"), (2, "Welcome"), (3, "Refused"), (6, "Goodbye"), (8, "Metadata"), (9, "Foreseen")]
+    {
         let error = decode(&frame_of(kind, 0, &[0xc1])).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }

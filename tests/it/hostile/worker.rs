@@ -89,7 +89,11 @@ fn harms() -> Vec<Harm> {
             },
             None,
         ),
-        ("metadata that changes", |s, c| [s.bytes(early(c, 0, DType::U8)), s.bytes(completed(c, 1))].concat(), Some(Internal)),
+        (
+            "metadata that changes",
+            |s, c| [s.bytes(early(c, 0, DType::U8)), s.bytes(completed(c, 1))].concat(),
+            Some(Internal),
+        ),
         ("a reply twice", |s, c| [s.bytes(completed(c, 1)), s.bytes(completed(c, 1))].concat(), None),
         ("a reply after a failure", |s, c| [s.bytes(failed(c, 23)), s.bytes(completed(c, 1))].concat(), Some(DataLoss)),
         ("the failure of another call", |s, c| s.bytes(failed(c, 16)), Some(DataLoss)),
