@@ -45,6 +45,11 @@ pub(crate) fn same_length(program: remex::Executable) -> remex::Executable {
     program.signature(remex::Signature { inputs: vec![arg("x")], outputs: vec![arg("y")] })
 }
 
+/// The same, but only the worker can infer: no signature says it.
+pub(crate) fn same_length_by_function(program: remex::Executable) -> remex::Executable {
+    program.inputs(1).outputs(1).infer_by(|inputs| Ok(vec![Some(inputs[0].clone())]))
+}
+
 /// Tasks that have `add`, `fail`, `panic` and `three`, and what a test adds.
 pub(crate) fn builder(tasks: usize) -> TestClusterBuilder {
     TestCluster::builder(tasks)
