@@ -125,6 +125,6 @@ pub use remex_protocol::{
     cluster::{Address, ClusterConfig, CollectiveGroup, TaskName},
     collective::Reduction,
     handshake::Credits,
-    signature::{Arg, Dim, Signature},
+    signature::{Arg, ArgType, Dim, Signature, SignatureError, Term},
     tensor::{self, DType, Shape, Tensor, TensorMetadata},
 };

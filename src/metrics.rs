@@ -29,6 +29,15 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
     for (name, value) in gauges {
         gauge!(name, "task" => task.clone()).set(value);
     }
+    let totals = [
+        ("remex_sent_bytes", stats.sent_bytes),
+        ("remex_received_bytes", stats.received_bytes),
+        ("remex_fetches", stats.fetches),
+        ("remex_fetched_bytes", stats.fetched_bytes),
+    ];
+    for (name, count) in totals {
+        counter!(name, "task" => task.clone()).absolute(count);
+    }
     let refused = &stats.refused;
     let counters = [
         ("contexts", refused.contexts),
@@ -95,12 +104,13 @@ mod tests {
     #[test]
     fn every_number_reaches_the_recorder() {
         let mut stats = ServerStats::default();
-        (stats.objects, stats.memory_used, stats.refused.memory) = (3, 4096, 7);
+        (stats.objects, stats.memory_used, stats.refused.memory, stats.sent_bytes) = (3, 4096, 7, 11);
         let kept = Kept::default();
         metrics::with_local_recorder(&kept, || record(&"/job:w/task:1".parse().unwrap(), &stats));
         let gauge = |name: &str| f64::from_bits(kept.bits(&format!("{name} task=/job:w/task:1")));
         assert_eq!((gauge("remex_objects"), gauge("remex_memory_used_bytes"), gauge("remex_jobs")), (3.0, 4096.0, 0.0));
+        assert_eq!(kept.bits("remex_sent_bytes task=/job:w/task:1"), 11);
         assert_eq!(kept.bits("remex_refused task=/job:w/task:1,limit=memory"), 7);
-        assert_eq!(kept.0.lock().unwrap().len(), 25);
+        assert_eq!(kept.0.lock().unwrap().len(), 28);
     }
 }

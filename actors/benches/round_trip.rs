@@ -98,7 +98,13 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
     let native: Arc<dyn Compiler> = Arc::new(NativePrograms(BTreeMap::from([("first".to_owned(), program)])));
     ServerConfig {
         devices: vec![DeviceName::new(task.clone(), "CPU", 0).unwrap()],
-        who: Identity { task, incarnation: Incarnation(1), buffers: Default::default(), chance: Chance::of_system() },
+        who: Identity {
+            task,
+            incarnation: Incarnation(1),
+            buffers: Default::default(),
+            traffic: Default::default(),
+            chance: Chance::of_system(),
+        },
         executor: ExecutorConfig { lanes: vec![1], threads: 1, pool: Pool::Arbiter },
         listen: listen.map(|address| address.parse().unwrap()),
         fabrics: vec![fabric],

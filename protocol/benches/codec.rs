@@ -28,6 +28,7 @@ fn execute(number: u64) -> Frame {
         out_chain: None,
         time_left_ms: 60_000,
         baggage: Vec::new(),
+        readers: Vec::new(),
     };
     let mut frame = Frame::new(CallId::new(number as u32, 7), Body::Call(request.into_call()));
     (frame.number, frame.ack) = (number, number);

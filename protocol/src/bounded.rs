@@ -19,7 +19,7 @@ use crate::{
         MAX_ARGS, MAX_ATTR_LEN, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS,
         MAX_TRANSFERS,
     },
-    signature::Dim,
+    signature::{Dim, MAX_FACTORS, MAX_TERMS},
     tensor::MAX_RANK,
 };
 
@@ -53,6 +53,10 @@ lists! {
     via, MAX_VIA, "calls that an error came through";
     /// Lengths of a shape; for those of an argument see `dims`.
     lengths, MAX_RANK, "dimensions";
+    /// What a length is the sum of.
+    terms, MAX_TERMS, "terms of a length";
+    /// Not used as it is: see `symbols`.
+    factors, MAX_FACTORS, "symbols of a term";
     /// Numbers of frames whose payload is not whole.
     unfinished, MAX_TRANSFERS, "unfinished payloads";
     /// Not used as it is: see `baggage`.
@@ -150,6 +154,15 @@ pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     checked_name(String::deserialize(deserializer)?)
 }
 
+/// The symbols of a term.
+pub(crate) fn symbols<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Symbol(#[serde(deserialize_with = "name")] String);
+    let symbols: Vec<Symbol> = factors(deserializer)?;
+    Ok(symbols.into_iter().map(|symbol| symbol.0).collect())
+}
+
 /// A name, or none.
 pub(crate) fn name_or_nil<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::<String>::deserialize(deserializer)?.map(checked_name).transpose()
@@ -192,7 +205,7 @@ mod tests {
         calls::*,
         decode, encode,
         ids::{ContextIndex, DeviceIndex, ObjectId, ObjectPrefix},
-        signature::{Arg, Signature},
+        signature::{Arg, ArgType, Signature},
     };
 
     use super::*;
@@ -243,7 +256,7 @@ mod tests {
             };
             check(good, &devices, "more than 4096 tasks or devices in one list");
             let arg = |name: usize, rank: usize| Signature {
-                inputs: vec![Arg { name: "n".repeat(name), dtype: None, dims: Some(vec![Dim::Any; rank]) }],
+                inputs: vec![Arg { name: "n".repeat(name), dtype: ArgType::Any, dims: Some(vec![Dim::Any; rank]) }],
                 outputs: Vec::new(),
             };
             check(good, &arg(MAX_NAME + more, 1), "a name of 257 bytes, at most 256 are allowed");
@@ -262,6 +275,7 @@ mod tests {
                 out_chain: None,
                 time_left_ms: 0,
                 baggage: vec![("k".to_owned(), "v".repeat(MAX_BAGGAGE - 1 + more))],
+                readers: Vec::new(),
             };
             check(good, &execute, "4097 bytes of baggage, at most 4096 are allowed");
         }

@@ -84,6 +84,7 @@ fn encode_body(out: &mut Vec<u8>, body: &Body) -> Result<u8, CodecError> {
         Body::Call(Call::RemoteExecute(request)) if hot::encode_request(out, request) => Ok(RemoteExecuteRequest::KIND),
         Body::Call(call) => call.encode(out).map(|()| call.kind()),
         Body::Metadata { output, metadata } => codec::encode(out, &(output, metadata)).map(|()| kind::METADATA),
+        Body::Foreseen { object, metadata } => codec::encode(out, &(object, metadata)).map(|()| kind::FORESEEN),
         Body::Completed(Reply::RemoteExecute(reply)) => {
             hot::encode_reply(out, reply);
             Ok(RemoteExecuteRequest::KIND | kind::COMPLETED)

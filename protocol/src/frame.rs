@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::{
     error::RemoteError,
     handshake::{Hello, Welcome},
-    ids::CallId,
+    ids::{CallId, ObjectId},
     rpc::{Call, Reply},
     tensor::TensorMetadata,
 };
@@ -82,6 +82,8 @@ pub mod kind {
     pub const RECEIVED: u8 = 7;
     /// Metadata of one output of a call that is not completed.
     pub const METADATA: u8 = 8;
+    /// Metadata of an object that the receiver of the frame will ask for.
+    pub const FORESEEN: u8 = 9;
     /// First number of the calls.
     pub const CALLS: u8 = 16;
     /// Set in the frame that completes a call.
@@ -139,6 +141,7 @@ impl Frame {
             | Body::Received
             | Body::Goodbye(_)
             | Body::Metadata { .. }
+            | Body::Foreseen { .. }
             | Body::ReplyAnnounced
             | Body::PayloadArrived => false,
         }
@@ -169,6 +172,13 @@ pub enum Body {
         output: u32,
         /// Its element type and shape.
         metadata: TensorMetadata,
+    },
+    /// Metadata of an object of the sender that somebody has said the other side will fetch; it need not have asked yet.
+    Foreseen {
+        /// Which.
+        object: ObjectId,
+        /// Its element type and shape.
+        metadata: Box<TensorMetadata>,
     },
     /// The call succeeded. It has no further frames.
     Completed(Reply),

@@ -16,7 +16,8 @@ use crate::{
 
 /// Appends a request; false, and nothing is appended, if it is none of the usual ones.
 pub(crate) fn encode_request(out: &mut Vec<u8>, request: &RemoteExecuteRequest) -> bool {
-    if !request.baggage.is_empty() || !request.in_chains.is_empty() || request.out_chain.is_some() {
+    let is_usual = request.baggage.is_empty() && request.in_chains.is_empty() && request.readers.is_empty();
+    if !is_usual || request.out_chain.is_some() {
         return false;
     }
     // The longest that these can become.
@@ -78,14 +79,22 @@ pub(crate) fn decode_request(header: &[u8]) -> Option<RemoteExecuteRequest> {
         reader.array_of(4)?;
         outputs.push(OutputRef { object: reader.object()?, need_metadata: reader.bool()? });
     }
-    let (in_chains, out_chain, baggage) = (SmallVec::new(), None, Vec::new());
+    let (in_chains, out_chain, baggage, readers) = (SmallVec::new(), None, Vec::new(), Vec::new());
     reader.array_of(0)?;
     (reader.byte()? == NIL).then_some(())?;
     let time_left_ms = reader.uint()?;
     reader.array_of(0)?;
-    let request =
-        RemoteExecuteRequest { context, program, inputs, outputs, in_chains, out_chain, time_left_ms, baggage };
-    reader.end(request)
+    reader.end(RemoteExecuteRequest {
+        context,
+        program,
+        inputs,
+        outputs,
+        in_chains,
+        out_chain,
+        time_left_ms,
+        baggage,
+        readers,
+    })
 }
 
 /// Reads a reply; `None` leaves it to the codec.
@@ -255,6 +264,7 @@ mod tests {
             out_chain: None,
             time_left_ms: any(rng),
             baggage: Vec::new(),
+            readers: Vec::new(),
         }
     }
 

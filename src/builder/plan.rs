@@ -70,6 +70,7 @@ impl Plan {
                 task,
                 incarnation: Incarnation(chance.bits()),
                 buffers: BufferPool::new(builder.buffer_bytes),
+                traffic: Default::default(),
                 chance,
             },
             devices,

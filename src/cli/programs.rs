@@ -1,13 +1,11 @@
 //! The native programs that `remex serve` has built in.
 
-use remex::{Arg, DType, Executable, ProgramError, Signature, Tensor, native};
+use remex::{DType, Executable, ProgramError, Signature, Tensor, native};
 
 /// All of them, by name.
 pub(crate) fn built_in() -> [(&'static str, Executable); 2] {
-    let any = |name: &str, dtype| Arg { name: name.to_owned(), dtype, dims: None };
-    let f32 = |name| any(name, Some(DType::F32));
-    let sum = Signature { inputs: vec![f32("a"), f32("b")], outputs: vec![f32("sum")] };
-    let same = Signature { inputs: vec![any("x", None)], outputs: vec![any("x", None)] };
+    let signature = |text| Signature::symbolic(text).expect("it is a signature");
+    let (sum, same) = (signature("a: f32[..], b: f32[..] -> sum: f32[..]"), signature("x: T[..] -> x: T[..]"));
     [
         ("add", native(add).inline().signature(sum)),
         ("identity", native(|inputs| Ok(inputs.to_vec())).inline().signature(same)),

@@ -204,6 +204,7 @@ pub(crate) fn remote_execute(
         out_chain: None,
         time_left_ms: 1_000,
         baggage: Vec::new(),
+        readers: Vec::new(),
     }
 }
 

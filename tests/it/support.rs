@@ -39,10 +39,15 @@ pub(crate) fn fail() -> remex::Executable {
 pub(crate) fn same_length(program: remex::Executable) -> remex::Executable {
     let arg = |name: &str| remex::Arg {
         name: name.to_owned(),
-        dtype: Some(DType::F32),
+        dtype: DType::F32.into(),
         dims: Some(vec![remex::Dim::Symbol("n".to_owned())]),
     };
     program.signature(remex::Signature { inputs: vec![arg("x")], outputs: vec![arg("y")] })
+}
+
+/// The same, but only the worker can infer: no signature says it.
+pub(crate) fn same_length_by_function(program: remex::Executable) -> remex::Executable {
+    program.inputs(1).outputs(1).infer_by(|inputs| Ok(vec![Some(inputs[0].clone())]))
 }
 
 /// Tasks that have `add`, `fail`, `panic` and `three`, and what a test adds.

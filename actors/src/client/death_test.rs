@@ -31,7 +31,13 @@ async fn everybody_hears_of_it() {
     let own = Rc::new(std::cell::RefCell::new(Some(own)));
     let route = Route::Own(Rc::new(move || own.borrow_mut().take().unwrap()));
     let (task, incarnation) = ("/job:c/task:0".parse().unwrap(), Incarnation(1));
-    let who = Identity { task, incarnation, buffers: Default::default(), chance: Default::default() };
+    let who = Identity {
+        task,
+        incarnation,
+        buffers: Default::default(),
+        traffic: Default::default(),
+        chance: Default::default(),
+    };
     let (address, observers) = ("tcp://127.0.0.1:1".parse().unwrap(), Observers::new([observer]));
     let client = RemoteClient::new(who, None, address, route, replies, to_lost, observers, Duration::ZERO).start();
     post(&client.clone().recipient(), Subscribe(watcher));

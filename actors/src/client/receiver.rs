@@ -20,7 +20,7 @@ use super::{Connect, Edge, Hangup, LinkUp, Outgoing, Subscribe};
 use crate::{
     Error, Result, deadline,
     envelope::{ask, post},
-    pending::{Cancelled, Early, Expect, Expectation, Promised, Replies},
+    pending::{Ahead, Cancelled, Early, Expect, Expectation, Promised, Replies},
     promise::{Promise, promise},
 };
 
@@ -103,8 +103,8 @@ impl Receiver {
         known: impl FnOnce(TensorMetadata),
     ) -> Result<(FetchObjectReply, Bytes)> {
         let ((early, foreseen), (writer, answer)) = (promise(), promise());
-        let fetched =
-            self.make(request, Bytes::new(), timeout, Promised::Foreseen(Early::Awaited(early), writer), answer);
+        let ahead = Ahead { object: request.object, early: Early::Awaited(early), answer: writer };
+        let fetched = self.make(request, Bytes::new(), timeout, Promised::Foreseen(Box::new(ahead)), answer);
         let told = async {
             if let Ok(metadata) = foreseen.get().await {
                 known(metadata);

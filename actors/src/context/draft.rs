@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::{ContextShared, ObjectInput};
 use crate::{
-    deadline,
+    Result, deadline,
     handles::{Chain, ObjectRef, RemoteChain},
+    promise::OutputMetadata,
 };
 
 /// Everything that goes into the frame of a call, and everything that must live until it is sent.
@@ -32,6 +33,8 @@ pub(crate) struct Draft {
     /// Calls that must be done before this one is sent.
     pub(crate) after: VecDeque<Chain>,
     pub(crate) deadline: Instant,
+    /// What follows from the inputs' metadata, where that can be said here.
+    pub(crate) inferred: Option<Result<OutputMetadata>>,
 }
 
 /// What a call runs.
@@ -81,6 +84,8 @@ impl Draft {
                 out_chain,
                 time_left_ms,
                 baggage: std::mem::take(baggage),
+                // Known when it goes out with others.
+                readers: Vec::new(),
             })),
             Target::Op { device, attrs } => Call::RemoteExecuteOp(Box::new(RemoteExecuteOpRequest {
                 context,

@@ -177,6 +177,8 @@ impl ContextShared {
                 out_chain: Some(out_chain),
                 after: op.after.into(),
                 deadline,
+                // The task has the op.
+                inferred: None,
             };
             self.submit(draft, admission)
         })

@@ -1,11 +1,11 @@
 //! The calling side of a context: what was queued, made into frames and expectations, one message per receiver.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use remex_protocol::{
     Body, Call, Frame,
-    calls::{DeleteMode, DeleteObjectsRequest},
-    frame::MAX_DELETES,
+    calls::{DeleteMode, DeleteObjectsRequest, Origin, Reader, RemoteExecuteRequest},
+    frame::{MAX_ARGS, MAX_DELETES},
     ids::{CallId, ObjectId, TaskIndex},
 };
 
@@ -59,8 +59,46 @@ pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall)
             }
         }
     }
+    tell_readers(&mut batches);
     for (task, batch) in batches.into_iter().enumerate() {
         send_to(shared, TaskIndex(task as u16), batch);
+    }
+}
+
+/// Of calls that go out together, those whose outputs other tasks will fetch name these tasks: metadata goes there as soon as it
+/// is known, and does not wait for the fetch to arrive.
+fn tell_readers(batches: &mut [Batch]) {
+    let mut wanted: Vec<Vec<(ObjectId, TaskIndex)>> = Vec::new();
+    for (task, batch) in batches.iter().enumerate() {
+        for input in batch.frames.iter().filter_map(executed).flat_map(|request| &request.inputs) {
+            if let Origin::Owner(owner) = input.origin {
+                wanted.resize_with(batches.len(), Vec::new);
+                wanted[owner.position()].push((input.object, TaskIndex(task as u16)));
+            }
+        }
+    }
+    for (batch, wanted) in batches.iter_mut().zip(wanted).filter(|(_, wanted)| !wanted.is_empty()) {
+        let made = |(frame, request): (usize, &RemoteExecuteRequest)| {
+            let outputs = request.outputs.iter().enumerate();
+            outputs.map(move |(output, of)| (of.object, (frame, output as u32))).collect::<Vec<_>>()
+        };
+        let frames = batch.frames.iter().enumerate().filter_map(|(i, frame)| Some((i, executed(frame)?)));
+        let makers: BTreeMap<_, _> = frames.flat_map(made).collect();
+        for (object, task) in wanted {
+            let Some(&(frame, output)) = makers.get(&object) else { continue };
+            let Body::Call(Call::RemoteExecute(request)) = &mut batch.frames[frame].body else { continue };
+            let reader = Reader { output, task };
+            if request.readers.len() < MAX_ARGS && !request.readers.contains(&reader) {
+                request.readers.push(reader);
+            }
+        }
+    }
+}
+
+fn executed(frame: &Frame) -> Option<&RemoteExecuteRequest> {
+    match &frame.body {
+        Body::Call(Call::RemoteExecute(request)) => Some(request),
+        _ => None,
     }
 }
 

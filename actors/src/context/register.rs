@@ -119,9 +119,12 @@ impl RegisterFunction {
 }
 
 impl Registering {
-    /// Waits until the program is compiled.
+    /// Waits until the program is compiled. From then on its signature is known here.
     pub async fn done(&self) -> Result<()> {
-        self.answer.get().await.map(|_| ())
+        if let (Reply::RegisterFunction(reply), _) = self.answer.get().await? {
+            self.program.registered(reply);
+        }
+        Ok(())
     }
 }
 
@@ -167,12 +170,9 @@ impl ContextShared {
 
     /// Registers a program on a task and waits until it is compiled there.
     pub async fn register(self: &Arc<Self>, task: &TaskName, function: RegisterFunction) -> Result<ProgramHandle> {
-        let Registering { program, answer } = self.begin_register(task, function).await?;
-        let (reply, _) = answer.get().await?;
-        if let Reply::RegisterFunction(reply) = reply {
-            program.registered(reply);
-        }
-        Ok(program)
+        let registering = self.begin_register(task, function).await?;
+        registering.done().await?;
+        Ok(registering.program)
     }
 
     /// Registers a program on a task and does not wait: calls may follow at once, behind the registration on the link.

@@ -90,6 +90,7 @@ impl Serving {
             out_chain: request.out_chain,
             deadline: until(at, request.time_left_ms),
             baggage: request.baggage.clone(),
+            readers: self.readers(&request.readers),
         };
         Ok((run, compile))
     }
@@ -116,7 +117,18 @@ impl Serving {
             out_chain: request.out_chain,
             deadline: until(at, request.time_left_ms),
             baggage: Vec::new(),
+            readers: Vec::new(),
         })
+    }
+
+    /// The sessions of tasks that will fetch outputs, as far as there are any.
+    fn readers(&self, readers: &[Reader]) -> Vec<(u32, SessionId)> {
+        if readers.is_empty() {
+            return Vec::new();
+        }
+        let sessions = self.sessions_of_tasks();
+        let session = |reader: &Reader| sessions.get(&reader.task).map(|session| (reader.output, *session));
+        readers.iter().filter_map(session).collect()
     }
 
     fn lane(&self, device: DeviceIndex) -> u16 {

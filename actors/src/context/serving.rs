@@ -148,6 +148,11 @@ impl Serving {
         self.sessions.get(&session).map(|(answers, _)| answers.clone())
     }
 
+    /// The newest session of each task that has called here.
+    pub(super) fn sessions_of_tasks(&self) -> BTreeMap<TaskIndex, SessionId> {
+        self.sessions.iter().filter_map(|(session, (_, task))| Some(((*task)?, *session))).collect()
+    }
+
     /// A session is over: answers those of its calls that are answered here and were not, if it has only left the context,
     /// and says which task was at its other end.
     pub(crate) fn end_session(&mut self, session: SessionId) -> Option<TaskIndex> {

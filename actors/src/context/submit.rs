@@ -10,7 +10,7 @@ use remex_protocol::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    CallContext, ContextShared, OutputForm, PeerLink, RemoteExecute,
+    CallContext, ContextShared, ObjectInput, OutputForm, PeerLink, RemoteExecute,
     draft::{Draft, Target},
     ingress::{Queued, QueuedCall},
     parked::ParkedCall,
@@ -94,6 +94,11 @@ impl ContextShared {
             true => Some(RemoteChain::new(self.new_object(self.first_device(receiver)?))),
             false => None,
         };
+        let known = execute.inputs.iter().map(|input| match input {
+            ObjectInput::Ref(object) => object.metadata(),
+            ObjectInput::Id(_) => None,
+        });
+        let inferred = execute.program.infer(known, outputs.len());
         self.submit(
             Draft {
                 to: receiver,
@@ -106,6 +111,7 @@ impl ContextShared {
                 out_chain,
                 after: execute.after.into(),
                 deadline,
+                inferred,
             },
             admission,
         )
@@ -115,17 +121,36 @@ impl ContextShared {
     pub(super) fn submit(self: &Arc<Self>, mut draft: Draft, admission: Admission) -> Result<Execution> {
         let link = self.link(draft.to)?;
         let (receiver, index) = (&link.receiver, link.index);
-        let (writer, cell) = call_cell(draft.outputs.len());
+        let (mut writer, cell) = call_cell(draft.outputs.len());
         let (task, first_handle) = (draft.to, draft.first_handle);
         let (outputs, remote_chain) = (draft.outputs.clone(), draft.out_chain.clone());
-        let (promised, admission) = (Promised::Call(writer), Some(admission.counted(self.in_flight.enter())));
+        // Known or refused before a frame is sent. What is refused is sent all the same: the task refuses it too, and with it
+        // fails the outputs for whoever else waits for them (I3).
+        let refused = match draft.inferred.take() {
+            Some(Ok(inferred)) => {
+                writer.infer(inferred);
+                None
+            }
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        let known = outputs.iter().enumerate().filter(|(i, _)| *i >= first_handle || cell.is_known(*i));
+        known.for_each(|(i, object)| object.set_made_by(&cell, i));
+        let promise = |call| match refused {
+            Some(error) => {
+                writer.complete(Err(error.map(|error| error.of_call(call))));
+                Promised::Nothing
+            }
+            None => Promised::Call(writer),
+        };
+        let admission = Some(admission.counted(self.in_flight.enter()));
         let call = if draft.after.is_empty() {
             let (holds, body, mut deleted) = (draft.holds(), draft.call(self, index), Vec::new());
             let call = self.ingress.push_call(&receiver.edge, |call| {
                 // Under the lock of the queue: whoever sees it named queues behind this.
                 deleted.extend(draft.made().filter(|object| !object.set_named()).map(ObjectRef::id));
                 let deadline = draft.deadline.into_std();
-                let (to, payload) = (draft.to, Bytes::new());
+                let (to, payload, promised) = (draft.to, Bytes::new(), promise(call));
                 Queued::Call(Box::new(QueuedCall { to, call, body, payload, deadline, promised, admission, holds }))
             });
             // Nobody will release what was deleted before it was made: it goes behind the call that makes it.
@@ -134,7 +159,7 @@ impl ContextShared {
         } else {
             let own = cell.clone();
             self.ingress.push_call(&receiver.edge, |call| {
-                Queued::Parked(Box::new(ParkedCall { draft, call, own, promised, admission }))
+                Queued::Parked(Box::new(ParkedCall { draft, call, own, promised: promise(call), admission }))
             })
         };
         let handle = |(i, object): (usize, &ObjectRef)| TensorHandle {

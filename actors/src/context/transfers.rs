@@ -21,6 +21,7 @@ impl ContextShared {
         let (index, left) = self.enter(object.owner(), limit).await?;
         let request = PutObjectRequest { context: index, object: object.id(), metadata: tensor.metadata().clone() };
         object.set_named();
+        object.set_metadata(tensor.metadata().clone());
         self.ask(object.owner(), request, tensor.bytes().clone(), Some(left), vec![]).await?;
         Ok(object)
     }

@@ -22,10 +22,12 @@ mod outgoing;
 pub mod simulated;
 pub mod stream;
 mod tcp;
+mod traffic;
 mod uds;
 
 pub use loopback::Loopback;
 pub use tcp::Tcp;
+pub use traffic::Traffic;
 pub use uds::Unix;
 
 use std::{
@@ -72,6 +74,14 @@ pub struct Connection {
     pub is_local: bool,
 }
 
+impl Connection {
+    /// Counts what goes through it from now on, if it is one of bytes.
+    pub fn count(&mut self, traffic: &Traffic) {
+        self.reader.count(traffic);
+        self.writer.count(traffic);
+    }
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("peer", &self.peer).field("is_local", &self.is_local).finish_non_exhaustive()
@@ -100,6 +110,11 @@ pub trait FrameReader {
     fn use_buffers(&mut self, buffers: &BufferPool) {
         let _ = buffers;
     }
+
+    /// Where to count the bytes that are read, for a reader of bytes.
+    fn count(&mut self, traffic: &Traffic) {
+        let _ = traffic;
+    }
 }
 
 /// The writing half of a connection.
@@ -125,6 +140,11 @@ pub trait FrameWriter {
 
     /// Writes what is left and ends the stream: the other end reads `Closed` after the last frame.
     fn poll_close(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), FabricError>>;
+
+    /// Where to count the bytes that are written, for a writer of bytes.
+    fn count(&mut self, traffic: &Traffic) {
+        let _ = traffic;
+    }
 }
 
 /// A connection could not be made or cannot go on.

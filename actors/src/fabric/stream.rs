@@ -9,7 +9,7 @@ use std::{
 use remex_protocol::{Decoder, DecoderLimits, Frame, tensor::BufferPool};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Connection, FabricError, FrameReader, FrameWriter, outgoing::Outgoing};
+use super::{Connection, FabricError, FrameReader, FrameWriter, Traffic, outgoing::Outgoing};
 
 /// A connection over the two halves of a stream. With `payload_crc` payloads are sent with a checksum: for streams that
 /// leave the machine. What is received is checked whenever it has one.
@@ -32,6 +32,7 @@ pub struct StreamReader<R> {
     peer: String,
     decoder: Decoder,
     is_open: bool,
+    traffic: Traffic,
     /// Why nothing more can be read.
     failed: Option<FabricError>,
 }
@@ -39,7 +40,8 @@ pub struct StreamReader<R> {
 impl<R> StreamReader<R> {
     /// At the beginning of a stream from `peer`.
     pub fn new(stream: R, peer: String) -> Self {
-        Self { stream, peer, decoder: Decoder::new(DecoderLimits::HANDSHAKE), is_open: false, failed: None }
+        let (decoder, traffic) = (Decoder::new(DecoderLimits::HANDSHAKE), Traffic::default());
+        Self { stream, peer, decoder, is_open: false, traffic, failed: None }
     }
 
     /// Takes the frames that are whole, but one at most while the handshake is not over.
@@ -66,6 +68,7 @@ impl<R: AsyncRead + Unpin> StreamReader<R> {
             if n == 0 {
                 return Poll::Ready(Err(FabricError::Closed));
             }
+            self.traffic.add_received(n);
             self.decoder.advance(n)?;
             self.take(frames)?;
         }
@@ -98,6 +101,10 @@ impl<R: AsyncRead + Unpin> FrameReader for StreamReader<R> {
     fn use_buffers(&mut self, buffers: &BufferPool) {
         self.decoder.set_buffers(buffers.clone());
     }
+
+    fn count(&mut self, traffic: &Traffic) {
+        self.traffic = traffic.clone();
+    }
 }
 
 impl<R> fmt::Debug for StreamReader<R> {
@@ -111,12 +118,13 @@ pub struct StreamWriter<W> {
     stream: W,
     peer: String,
     outgoing: Outgoing,
+    traffic: Traffic,
 }
 
 impl<W> StreamWriter<W> {
     /// At the beginning of a stream to `peer`.
     pub fn new(stream: W, peer: String, payload_crc: bool) -> Self {
-        Self { stream, peer, outgoing: Outgoing::new(payload_crc) }
+        Self { stream, peer, outgoing: Outgoing::new(payload_crc), traffic: Traffic::default() }
     }
 
     fn error(&self, error: &io::Error) -> FabricError {
@@ -139,7 +147,10 @@ impl<W: AsyncWrite + Unpin> FrameWriter for StreamWriter<W> {
             let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &self.outgoing.slices()));
             match written {
                 Ok(0) => return Poll::Ready(Err(self.error(&io::ErrorKind::WriteZero.into()))),
-                Ok(n) => self.outgoing.consume(n),
+                Ok(n) => {
+                    self.traffic.add_sent(n);
+                    self.outgoing.consume(n);
+                }
                 Err(e) => return Poll::Ready(Err(self.error(&e))),
             }
         }
@@ -155,6 +166,10 @@ impl<W: AsyncWrite + Unpin> FrameWriter for StreamWriter<W> {
         ready!(self.poll_flush(cx))?;
         let closed = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
         Poll::Ready(closed.map_err(|e| self.error(&e)))
+    }
+
+    fn count(&mut self, traffic: &Traffic) {
+        self.traffic = traffic.clone();
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod chain;
 mod execution;
+mod known;
 mod object_ref;
 mod op_handler;
 mod program;

@@ -13,9 +13,11 @@ use remex_protocol::{
     calls::Origin,
     cluster::TaskName,
     ids::{ObjectId, TaskIndex},
+    tensor::TensorMetadata,
 };
 
-use crate::{Result, context::ContextShared};
+use super::known::Known;
+use crate::{Result, context::ContextShared, promise::CallCell};
 
 /// An object on some task. Clones share it; when the last is dropped, the object is released: calls that were sent
 /// before still get it. Dropping never blocks and needs no runtime.
@@ -30,6 +32,7 @@ struct Inner {
     life: AtomicU32,
     /// One of the constants below.
     state: AtomicU8,
+    known: Known,
 }
 
 /// Nothing that was sent to its task says that it will be made.
@@ -46,7 +49,7 @@ const ADOPTED: u8 = 4;
 impl ObjectRef {
     pub(crate) fn new(context: Arc<ContextShared>, id: ObjectId, owner: TaskIndex) -> Self {
         let life = AtomicU32::new(context.life_of(owner));
-        Self(Arc::new(Inner { context, id, owner, life, state: AtomicU8::new(NEW) }))
+        Self(Arc::new(Inner { context, id, owner, life, state: AtomicU8::new(NEW), known: Known::default() }))
     }
 
     /// Its id.
@@ -62,6 +65,22 @@ impl ObjectRef {
     /// The task that it lives on.
     pub fn task(&self) -> &TaskName {
         self.0.context.task_name(self.0.owner)
+    }
+
+    /// Element type and shape, if this task knows them by now: because it put the object, or because the call that makes it has
+    /// settled, or could infer, what this output will be. A handle's [`metadata`](super::TensorHandle::metadata) waits for them.
+    pub fn metadata(&self) -> Option<TensorMetadata> {
+        self.0.known.metadata()
+    }
+
+    /// This is what the object is.
+    pub(crate) fn set_metadata(&self, metadata: TensorMetadata) {
+        self.0.known.say(metadata);
+    }
+
+    /// A call makes the object: it is what the call promises of this output.
+    pub(crate) fn set_made_by(&self, cell: &CallCell, output: usize) {
+        self.0.known.promise(cell.clone(), output);
     }
 
     /// Lets the object stay when its last reference is dropped, until somebody deletes it or the context ends; gives its id,

@@ -3,13 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use remex_protocol::{
-    DeviceName,
+    DeviceName, RemoteError,
     calls::RegisterFunctionReply,
     ids::{DeviceIndex, ProgramIndex, TaskIndex},
     signature::Signature,
+    tensor::TensorMetadata,
 };
 
-use crate::context::ContextShared;
+use crate::{Error, Result, context::ContextShared, programs::ProgramError, promise::OutputMetadata};
 
 /// The devices of a program's outputs, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,8 @@ impl ProgramHandle {
         self.0.context.task_name(self.0.task)
     }
 
-    /// What it takes and gives, if its format says so.
+    /// What it takes and gives, if its format says so and the registration was answered. With it calls settle the metadata of
+    /// outputs that follow from inputs whose metadata is known here, before anything is sent.
     pub fn signature(&self) -> Option<&Signature> {
         self.0.signature.get()
     }
@@ -69,6 +71,22 @@ impl ProgramHandle {
     pub fn spec(&self) -> Option<RemoteExecuteSpec> {
         let name = |device: &DeviceIndex| self.0.context.device_name(*device).clone();
         self.0.outputs.get().map(|devices| RemoteExecuteSpec { output_devices: devices.iter().map(name).collect() })
+    }
+
+    /// What follows from the inputs of a call with so many outputs, as far as it is known here; the error is what the task will
+    /// say. `None` if nothing can be said here: then the task says it.
+    pub(crate) fn infer(
+        &self,
+        inputs: impl Iterator<Item = Option<TensorMetadata>>,
+        outputs: usize,
+    ) -> Option<Result<OutputMetadata>> {
+        let signature = self.signature().filter(|signature| signature.outputs.len() == outputs)?;
+        let inputs = inputs.collect::<Option<Vec<_>>>()?;
+        let inferred = signature.infer(&inputs).map_err(|message| {
+            let error: RemoteError = ProgramError::invalid(message).of_program(self.name());
+            Error::from(error.on_task(self.task()))
+        });
+        Some(inferred.map(OutputMetadata::from_vec))
     }
 
     pub(crate) fn receiver(&self) -> TaskIndex {

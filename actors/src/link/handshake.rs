@@ -13,7 +13,7 @@ use remex_protocol::{
 use crate::{
     Error, Result,
     chance::Chance,
-    fabric::{Connection, FabricError},
+    fabric::{Connection, FabricError, Traffic},
 };
 
 /// A side that has not finished the handshake after so long is refused.
@@ -28,6 +28,8 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// Where its connections take memory for payloads from.
     pub buffers: BufferPool,
+    /// Where the bytes of its connections are counted.
+    pub traffic: Traffic,
     /// What it draws from.
     pub chance: Chance,
 }
@@ -66,6 +68,7 @@ pub(crate) async fn dial(
     place: Place,
 ) -> Result<Welcome, Refusal> {
     connection.reader.use_buffers(&who.buffers);
+    connection.count(&who.traffic);
     let hello = Hello {
         magic: MAGIC.to_owned(),
         version: VERSION,
@@ -211,6 +214,7 @@ mod tests {
             task: "/job:worker/task:0".parse().unwrap(),
             incarnation: Incarnation(2),
             buffers: BufferPool::default(),
+            traffic: Traffic::default(),
             chance: Chance::of_system(),
         }
     }

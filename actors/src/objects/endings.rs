@@ -68,6 +68,7 @@ impl Store {
 
     fn complete(&mut self, id: JobId, tensors: Vec<Tensor>) {
         let Some(Job { caller, work: Work::Run(run), mut room, .. }) = self.jobs.remove(id) else { return };
+        self.leave_replicas(id);
         let mut metadata = SmallVec::with_capacity(tensors.len());
         for (output, tensor) in run.outputs.iter().zip(tensors) {
             metadata.push(output.need_metadata.then(|| tensor.metadata().clone()));
@@ -89,6 +90,7 @@ impl Store {
         let Some(job) = self.jobs.remove(id) else { return };
         let caller = job.caller;
         self.leave_line(&job);
+        self.leave_replicas(id);
         match job.work {
             Work::Fetch => self.answer_failed::<FetchObjectRequest>(caller, error),
             Work::Run(run) => {

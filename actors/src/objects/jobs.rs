@@ -62,6 +62,8 @@ pub(crate) struct RunJob {
     pub(crate) in_chains: u32,
     pub(crate) out_chain: Option<ObjectId>,
     pub(crate) baggage: Vec<(String, String)>,
+    /// Who is to be told of an output, by its number, besides the caller.
+    pub(crate) readers: Vec<(u32, SessionId)>,
     /// Whether it was handed to the executor.
     pub(crate) running: bool,
     /// Whether the signature was asked already.

@@ -152,6 +152,8 @@ pub struct Run {
     pub deadline: Instant,
     /// The caller's key-values.
     pub baggage: Vec<(String, String)>,
+    /// Sessions whose tasks will fetch an output, by the output's number: they are told its metadata as soon as it is known.
+    pub readers: Vec<(u32, SessionId)>,
 }
 
 /// The program of a call.
@@ -262,6 +264,10 @@ pub struct Stats {
     pub jobs: usize,
     /// Calls and objects that were refused because of a limit.
     pub refused: u64,
+    /// How often another task was asked for an object.
+    pub fetches: u64,
+    /// Bytes of objects that came from other tasks.
+    pub fetched_bytes: u64,
 }
 
 /// Asks for the numbers.

@@ -25,6 +25,7 @@ mod memory;
 mod memory_test;
 mod messages;
 mod puts;
+mod replicas;
 mod reserving;
 #[cfg(test)]
 mod rig;

@@ -97,6 +97,7 @@ impl Rig {
             out_chain: None,
             deadline: self.start + Self::LIMIT,
             baggage: Vec::new(),
+            readers: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use remex_protocol::{
     Body, ErrorCode, Frame, RemoteError, Reply,
     calls::*,
-    ids::ObjectId,
+    ids::{CallId, ObjectId},
     tensor::{Tensor, TensorMetadata},
 };
 use smallvec::SmallVec;
@@ -45,6 +45,7 @@ impl Store {
             in_chains: run.in_chains.len() as u32,
             out_chain: run.out_chain,
             baggage: run.baggage,
+            readers: run.readers,
             running: false,
             inferred: false,
         });
@@ -109,6 +110,11 @@ impl Store {
         self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
         let waiting: SmallVec<[bool; 8]> = job.inputs.iter().map(|input| matches!(input, Input::Waiting(_))).collect();
         let id = self.jobs.insert(job);
+        for &(object, origin) in from {
+            if let Origin::Owner(_) = origin {
+                self.replicas.enter(id, object);
+            }
+        }
         for (i, &(object, origin)) in from.iter().enumerate().filter(|(i, _)| waiting[*i]) {
             if matches!(self.table.find(object), Found::Nothing) {
                 match origin {
@@ -265,6 +271,7 @@ impl Store {
             Work::Fetch => {
                 let caller = job.caller;
                 self.jobs.remove(id);
+                self.leave_replicas(id);
                 for tensor in tensors {
                     let metadata = tensor.metadata().clone();
                     self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), tensor.bytes().clone());
@@ -325,6 +332,10 @@ impl Store {
         if slot.need_metadata && !std::mem::replace(&mut slot.told, true) {
             let body = Body::Metadata { output: output as u32, metadata: metadata.clone() };
             self.effects.push(Effect::Answer(caller.session, Frame::new(caller.call, body)));
+        }
+        for (_, session) in run.readers.extract_if(.., |(of, _)| *of as usize == output) {
+            let body = Body::Foreseen { object, metadata: Box::new(metadata.clone()) };
+            self.effects.push(Effect::Answer(session, Frame::new(CallId::default(), body)));
         }
         self.know(object, metadata);
     }

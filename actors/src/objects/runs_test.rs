@@ -3,26 +3,24 @@
 use std::sync::Arc;
 
 use remex_protocol::{
-    ErrorCode,
+    Body, ErrorCode,
     calls::Origin,
-    signature::{Arg, Dim, Signature},
+    signature::Signature,
     tensor::{DType, Tensor, TensorMetadata},
 };
 
 use super::{
-    Binding, Step,
-    rig::{Rig, failure, vector},
+    Binding, Run, Step,
+    rig::{Rig, failure, id, vector},
 };
-use crate::programs::{Early, Executable, ProgramError, native};
+use crate::{
+    programs::{Early, Executable, ProgramError, native},
+    session::SessionId,
+};
 
 /// A program from a vector to a vector of the same length.
 fn same_length() -> Arc<Executable> {
-    let arg = |name: &str| Arg {
-        name: name.to_owned(),
-        dtype: Some(DType::F32),
-        dims: Some(vec![Dim::Symbol("n".to_owned())]),
-    };
-    let signature = Signature { inputs: vec![arg("x")], outputs: vec![arg("y")] };
+    let signature = Signature::symbolic("x: f32[n] -> y: f32[n]").unwrap();
     Arc::new(native(|_| Ok(Vec::new())).signature(signature))
 }
 
@@ -56,6 +54,29 @@ fn metadata_is_inferred_along_a_pipeline() {
     for call in 1..6 {
         assert_eq!(rig.metadata(call).len(), 1, "call {call} is told once");
     }
+}
+
+/// The tasks that will fetch an output are told what it will be, once, as soon as that is known; of others they hear nothing.
+#[test]
+fn readers_are_told_of_their_output_once() {
+    let mut rig = Rig::new();
+    rig.run(1, &[], &[10]);
+    let run = rig.run_of(Binding::Ready(same_length()), 2, &[(10, Origin::Here)], &[11]);
+    let readers = vec![(0, SessionId(8)), (0, SessionId(9)), (1, SessionId(7)), (u32::MAX, SessionId(7))];
+    rig.step(Step::Run(Box::new(Run { readers, ..run })));
+    let told = |rig: &Rig| {
+        let told = rig.answers.iter().filter_map(|(session, frame)| match &frame.body {
+            Body::Foreseen { object, metadata } => Some((session.0, *object, (**metadata).clone())),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&rig), []);
+    rig.early(1, 0, Early::Metadata(two()));
+    let expected = [8, 9].map(|session| (session, id(11), two()));
+    assert_eq!(told(&rig), expected);
+    rig.finish(1, Ok(vec![vector(1)])).finish(2, Ok(vec![vector(2)]));
+    assert_eq!(told(&rig), expected);
 }
 
 /// I2: a function says what follows, and refuses with its own code; its panic is an error.

@@ -19,6 +19,7 @@ use super::{
     jobs::{Caller, Input, Job, JobId, Jobs, RunJob, Work},
     memory::{Account, Held},
     puts::Put,
+    replicas::Replicas,
     reserving::{HeldBack, Waits},
     table::{Table, Waiter},
 };
@@ -69,6 +70,11 @@ pub(crate) struct Store {
     pub(super) expected: BTreeMap<ObjectId, Instant>,
     /// Objects that are being fetched, from where and until when.
     pub(super) fetching: BTreeMap<ObjectId, (TaskIndex, Instant)>,
+    /// Objects of other tasks that calls here use.
+    pub(super) replicas: Replicas,
+    /// How often another task was asked for an object, and the bytes that came.
+    pub(super) fetches: u64,
+    pub(super) fetched_bytes: u64,
     /// No deadline of a job is earlier. It may be long over: then a sweep finds nothing.
     pub(super) earliest: Option<Instant>,
     pub(super) closed: Option<Error>,
@@ -92,6 +98,9 @@ impl Store {
             refused: 0,
             expected: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            replicas: Replicas::default(),
+            fetches: 0,
+            fetched_bytes: 0,
             earliest: None,
             closed: None,
             events: VecDeque::new(),
@@ -138,6 +147,8 @@ impl Store {
             tombstones: self.table.tombstones(),
             jobs: self.jobs.len(),
             refused: self.refused,
+            fetches: self.fetches,
+            fetched_bytes: self.fetched_bytes,
         }
     }
 
@@ -257,16 +268,29 @@ impl Store {
             return self.want(object, owner, deadline);
         }
         match outcome {
-            Ok(tensor) => self.fetched_whole(object, owner, tensor),
+            Ok(tensor) => {
+                self.fetched_bytes += tensor.bytes().len() as u64;
+                self.fetched_whole(object, owner, tensor);
+            }
             Err(error) => self.end_fetch(object, Err(error)),
         }
         self.look_at_events();
     }
 
-    /// A fetch is over. Whoever waited has the object; the copy in the table is not kept.
+    /// A fetch is over. Whoever waited has the object; the copy in the table is kept for as long as one of them uses it.
     pub(super) fn end_fetch(&mut self, object: ObjectId, outcome: Result<Held, Error>) {
+        let came = outcome.is_ok();
         self.settle(object, outcome);
-        self.table.forget(object);
+        if !came || !self.replicas.keep(object) {
+            self.table.forget(object);
+        }
+    }
+
+    /// A job is over: copies that nobody else uses go with it.
+    pub(super) fn leave_replicas(&mut self, id: JobId) {
+        for object in self.replicas.leave(id) {
+            self.table.forget(object);
+        }
     }
 
     /// The owner of an object that was asked for says what it will be.
@@ -278,6 +302,7 @@ impl Store {
     }
 
     pub(super) fn want(&mut self, object: ObjectId, owner: TaskIndex, deadline: Instant) {
+        self.fetches += 1;
         self.fetching.insert(object, (owner, deadline));
         self.effects.push(Effect::Want(Want { object, owner, deadline }));
     }

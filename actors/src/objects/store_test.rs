@@ -215,8 +215,16 @@ fn an_object_of_another_task_is_wanted_once() {
     assert_eq!(rig.task(2).inputs, [vector(4)]);
     rig.fetched(10, Ok(vector(5)));
     assert_eq!(rig.task(2).inputs, [vector(4)]);
-    // The replica is not kept; the poisoned 20 and 21 are.
-    assert_eq!(rig.stats().objects, 2);
+    assert_eq!((rig.wants.len(), rig.stats().fetches, rig.stats().fetched_bytes), (2, 2, 8));
+    // The copy is kept while a call uses it, and serves another one; 20, which is poisoned, and 21 stay.
+    rig.run(4, &[(10, OWNER), (10, OWNER)], &[22]);
+    assert_eq!((rig.task(4).inputs.len(), rig.stats().objects), (2, 4));
+    rig.finish(2, Ok(vec![vector(6)]));
+    assert_eq!(rig.stats().objects, 4);
+    rig.finish(4, Ok(vec![vector(7)]));
+    assert_eq!(rig.stats().objects, 3);
+    rig.run(5, &[(10, OWNER)], &[23]);
+    assert_eq!(rig.wants.len(), 3, "the next one asks anew");
 }
 
 /// I4a: an owner that cannot give it fails all who wait.

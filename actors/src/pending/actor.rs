@@ -15,6 +15,9 @@ use crate::{
     observe::{Event, Observers, What},
 };
 
+/// So many inputs of a call that is late are named, at most.
+const SHOWN: usize = 8;
+
 /// Keeps the promises of the calls in flight to one receiver.
 #[derive(Debug)]
 pub struct PendingResults {
@@ -46,7 +49,13 @@ impl PendingResults {
         self.alarm.rang();
         let message = "the call was not done by its deadline: give it more time, or look at what its worker does";
         let error = RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(&self.receiver);
-        let expired = self.state.expire(Instant::now().into_std(), |call| error.clone().of_call(call).into());
+        let expired = self.state.expire(Instant::now().into_std(), |late| {
+            let mut error = error.clone().of_call(late.call);
+            if let Some(owners) = owners(&self.receiver, late) {
+                error.message = format!("{message}; it takes {owners}: that task may be slow, or gone");
+            }
+            error.into()
+        });
         self.observe(expired.iter().copied(), &What::Failed(error.into()));
         self.tell_receiver(expired);
         self.alarm.set(self.state.earliest(), ctx, Self::ring);
@@ -67,6 +76,16 @@ impl PendingResults {
     fn wrong(&self, call: CallId, why: &str) -> Error {
         let message = format!("{} broke its word: {} was answered with {why}", self.receiver, self.state.name(call));
         Error::from(RemoteError::new(ErrorCode::Internal, message).on_task(&self.receiver).of_call(call))
+    }
+
+    /// A receiver says something else than before: what it says later on counts for nothing.
+    fn give_up_on_liar(&mut self, call: CallId, why: &str) -> Option<Event> {
+        let error = self.wrong(call, why);
+        let event = (!self.observers.is_empty()).then(|| self.event(call, What::Failed(error.clone())));
+        if self.state.give_up(call, error) {
+            self.tell_receiver(vec![call]);
+        }
+        event
     }
 
     /// The receiver need not go on with these. A cancel has a ticket of its own but promises nothing.
@@ -90,6 +109,15 @@ impl PendingResults {
             post(&outgoing, Outgoing(frames));
         }
     }
+}
+
+/// Which inputs of a call other tasks than its receiver have, which it has to fetch from there.
+fn owners(receiver: &str, late: &Expectation) -> Option<String> {
+    let elsewhere = late.holds.iter().filter(|object| object.task().to_string() != receiver);
+    let owners: Vec<_> =
+        elsewhere.map(|object| format!("{} from {}", object.id(), object.task())).take(SHOWN).collect();
+    let more = if late.holds.len() > owners.len() { ", …" } else { "" };
+    (!owners.is_empty()).then(|| owners.join(", ") + more)
 }
 
 impl Actor for PendingResults {
@@ -151,14 +179,13 @@ impl Handler<Replies> for PendingResults {
                     let said = watched.then(|| What::Metadata { output, metadata: metadata.clone() });
                     match self.state.metadata(call, output, metadata) {
                         Ok(()) => events.extend(said.map(|what| self.event(call, what))),
-                        Err(why) => {
-                            let error = self.wrong(call, &why);
-                            events.extend(watched.then(|| self.event(call, What::Failed(error.clone()))));
-                            // What it says later on counts for nothing.
-                            if self.state.give_up(call, error) {
-                                self.tell_receiver(vec![call]);
-                            }
-                        }
+                        Err(why) => events.extend(self.give_up_on_liar(call, &why)),
+                    }
+                    continue;
+                }
+                Body::Foreseen { object, metadata } => {
+                    if let Err((call, why)) = self.state.foreseen(object, *metadata) {
+                        events.extend(self.give_up_on_liar(call, &why));
                     }
                     continue;
                 }

@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use actix::Message;
 use bytes::Bytes;
-use remex_protocol::{ErrorCode, Frame, Reply, ids::CallId, tensor::TensorMetadata};
+use remex_protocol::{
+    ErrorCode, Frame, Reply,
+    ids::{CallId, ObjectId},
+    tensor::TensorMetadata,
+};
 
 use crate::{
     Error,
@@ -44,8 +48,8 @@ pub enum Promised {
     Call(CallWriter),
     /// The reply and its payload.
     Answer(Writer<(Reply, Bytes)>),
-    /// The reply and its payload, and before that the metadata of what will come, if the receiver says so.
-    Foreseen(Early, Writer<(Reply, Bytes)>),
+    /// The same of a fetch, and before that what will come.
+    Foreseen(Box<Ahead>),
     /// Nothing: nobody waits.
     Nothing,
 }
@@ -59,12 +63,43 @@ pub enum Early {
     Known(TensorMetadata),
 }
 
+/// What was promised to who fetches an object.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The object.
+    pub object: ObjectId,
+    /// Its metadata, which the receiver may say before the data is there.
+    pub early: Early,
+    /// The reply and its payload.
+    pub answer: Writer<(Reply, Bytes)>,
+}
+
+impl Ahead {
+    /// The receiver says what will come. An error if it said something else before (I2).
+    pub(crate) fn tell(&mut self, metadata: TensorMetadata) -> Result<(), String> {
+        self.check(&metadata)?;
+        if let Early::Awaited(writer) = std::mem::replace(&mut self.early, Early::Known(metadata.clone())) {
+            writer.settle(Ok(metadata));
+        }
+        Ok(())
+    }
+
+    /// Whether what has come is what was said.
+    pub(crate) fn check(&self, metadata: &TensorMetadata) -> Result<(), String> {
+        match &self.early {
+            Early::Known(said) if said != metadata => Err(format!("the object as {metadata}, it said {said} before")),
+            Early::Known(_) | Early::Awaited(_) => Ok(()),
+        }
+    }
+}
+
 impl Promised {
     /// The call will not be made.
     pub(crate) fn fail(self, error: Error) {
         match self {
             Promised::Call(writer) => writer.complete(Err(error)),
-            Promised::Answer(writer) | Promised::Foreseen(_, writer) => writer.settle(Err(error)),
+            Promised::Answer(writer) => writer.settle(Err(error)),
+            Promised::Foreseen(ahead) => ahead.answer.settle(Err(error)),
             Promised::Nothing => {}
         }
     }

@@ -19,4 +19,4 @@ mod expectations;
 mod messages;
 
 pub use actor::{Attach, PendingResults};
-pub use messages::{Cancelled, Early, Expect, Expectation, Lost, Promised, Replies};
+pub use messages::{Ahead, Cancelled, Early, Expect, Expectation, Lost, Promised, Replies};

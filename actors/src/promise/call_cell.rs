@@ -22,7 +22,24 @@ struct State {
     metadata: OutputMetadata,
 }
 
+/// An output is not what was said of it before (I2).
+fn differs(output: usize, given: &TensorMetadata, said: &TensorMetadata) -> String {
+    format!(
+        "output {output} as {given}, but {said} was said of it before: by its task, or by the signature that its program \
+         was registered with"
+    )
+}
+
 impl State {
+    /// Whether what is said now differs from what was said before.
+    fn check(&self, output: usize, metadata: &TensorMetadata) -> Result<(), String> {
+        match self.metadata.get(output) {
+            None => Err(format!("metadata of output {output} of a call with {} outputs", self.metadata.len())),
+            Some(Some(said)) if said != metadata => Err(differs(output, metadata, said)),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// What is known of an output's metadata; it may be known long before the outcome.
     fn metadata(&self, output: usize) -> Option<Result<TensorMetadata>> {
         if let Some(Some(metadata)) = self.metadata.get(output) {
@@ -52,13 +69,19 @@ pub(crate) struct CallCell(Arc<Shared<State>>);
 
 /// The writer's side: one per call, owned by `PendingResults`. Dropped before the call is done, it fails what is left.
 #[derive(Debug)]
-pub struct CallWriter(Option<Arc<Shared<State>>>);
+pub struct CallWriter {
+    /// `None` when it is settled.
+    shared: Option<Arc<Shared<State>>>,
+    /// Whether anything was said before the call is done, so that there is something to hold the end against.
+    early: bool,
+    outputs: u32,
+}
 
 /// A cell for a call with so many outputs.
 pub(crate) fn call_cell(outputs: usize) -> (CallWriter, CallCell) {
     let metadata = SmallVec::from_elem(None, outputs);
     let shared = Arc::new(Shared::new(State { outcome: None, metadata }));
-    (CallWriter(Some(shared.clone())), CallCell(shared))
+    (CallWriter { shared: Some(shared.clone()), early: false, outputs: outputs as u32 }, CallCell(shared))
 }
 
 impl CallCell {
@@ -78,6 +101,11 @@ impl CallCell {
         self.0.read(|state| state.metadata(output))
     }
 
+    /// Whether an output's metadata is known.
+    pub(crate) fn is_known(&self, output: usize) -> bool {
+        self.0.read(|state| matches!(state.metadata.get(output), Some(Some(_))))
+    }
+
     pub(crate) async fn ready(&self, output: usize) -> Result<TensorMetadata> {
         Wait::new(self.0.clone(), move |state: &State| state.ready(output)).await
     }
@@ -88,45 +116,46 @@ impl CallCell {
 }
 
 impl CallWriter {
-    /// An output's metadata is known before the call is done. A first value stands (I2): an error, which says what differs,
-    /// if there is another one already, or no such output.
-    pub fn metadata(&self, output: usize, metadata: TensorMetadata) -> Result<(), String> {
-        let Some(shared) = &self.0 else { return Ok(()) };
+    /// An output's metadata is known before the call is done. The first value stands (I2): an error, which says what differs,
+    /// if it was known to be something else, or if there is no such output; then the call is to fail.
+    pub fn metadata(&mut self, output: usize, metadata: TensorMetadata) -> Result<(), String> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        self.early = true;
         shared.write(|state| {
-            let outputs = state.metadata.len();
-            match state.metadata.get_mut(output) {
-                None => Err(format!("metadata of output {output} of a call with {outputs} outputs")),
-                Some(Some(said)) if *said != metadata => Err(differs(output, said, Some(&metadata))),
-                Some(slot) => {
-                    *slot = Some(metadata);
-                    Ok(())
-                }
+            state.check(output, &metadata)?;
+            if let Some(slot @ None) = state.metadata.get_mut(output) {
+                *slot = Some(metadata);
             }
+            Ok(())
         })
     }
 
-    /// Whether what a reply says of all outputs is what may be said: of each something, and of none something else than
-    /// before.
+    /// What the caller itself inferred, before anybody knows of the call.
+    pub(crate) fn infer(&mut self, inferred: OutputMetadata) {
+        let Some(shared) = &self.shared else { return };
+        self.early = inferred.iter().any(Option::is_some);
+        if self.early {
+            shared.write(|state| state.metadata = inferred);
+        }
+    }
+
+    /// Whether what a reply says is what may be said: something or nothing of each output, and of none something else than was
+    /// said before.
     pub(crate) fn check(&self, given: &OutputMetadata) -> Result<(), String> {
-        let Some(shared) = &self.0 else { return Ok(()) };
-        shared.read(|state| {
-            let outputs = state.metadata.len();
-            if given.len() != outputs {
-                return Err(format!("metadata of {} outputs, the call has {outputs}", given.len()));
-            }
-            let mut known = state.metadata.iter().zip(given).enumerate();
-            known
-                .find_map(|(output, (said, given))| match said {
-                    Some(said) if given.as_ref() != Some(said) => Some(Err(differs(output, said, given.as_ref()))),
-                    _ => None,
-                })
-                .unwrap_or(Ok(()))
-        })
+        let Some(shared) = &self.shared else { return Ok(()) };
+        if given.len() != self.outputs as usize {
+            return Err(format!("metadata of {} outputs, the call has {}", given.len(), self.outputs));
+        }
+        if !self.early {
+            return Ok(());
+        }
+        let told = given.iter().enumerate().filter_map(|(i, metadata)| Some((i, metadata.as_ref()?)));
+        shared.read(|state| told.into_iter().try_for_each(|(i, metadata)| state.check(i, metadata)))
     }
 
     /// The call is done (I2): everything that is not settled settles now. Metadata that settled early stays.
     pub fn complete(mut self, outcome: Result<OutputMetadata>) {
-        if let Some(shared) = self.0.take() {
+        if let Some(shared) = self.shared.take() {
             settle(&shared, outcome);
         }
     }
@@ -134,16 +163,9 @@ impl CallWriter {
 
 impl Drop for CallWriter {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
+        if let Some(shared) = self.shared.take() {
             settle(&shared, Err(abandoned()));
         }
-    }
-}
-
-fn differs(output: usize, said: &TensorMetadata, given: Option<&TensorMetadata>) -> String {
-    match given {
-        Some(given) => format!("output {output} is {given}, it said {said} before"),
-        None => format!("nothing of output {output}, it said {said} before"),
     }
 }
 
@@ -172,7 +194,7 @@ mod tests {
     /// I2: metadata that settled early stays, the rest fails with one cause.
     #[tokio::test]
     async fn a_failed_call_fails_what_is_left() {
-        let (writer, cell) = call_cell(2);
+        let (mut writer, cell) = call_cell(2);
         writer.metadata(0, f32([1])).unwrap();
         assert!(writer.metadata(7, f32([1])).unwrap_err().contains("output 7 of a call with 2 outputs"));
         assert!(cell.try_ready(0).is_none() && cell.try_done().is_none() && cell.try_metadata(1).is_none());
@@ -185,22 +207,23 @@ mod tests {
         }
     }
 
-    /// I2: a first value stands, and a reply has to fit it and the call.
+    /// I2: the first value stands, and what differs from it is an error that names both.
     #[tokio::test]
-    async fn what_does_not_fit_is_said_and_changes_nothing() {
-        let (writer, cell) = call_cell(2);
+    async fn metadata_that_changes_is_refused() {
+        let (mut writer, cell) = call_cell(2);
+        writer.infer([Some(f32([1])), None].into_iter().collect());
+        assert!(cell.is_known(0) && !cell.is_known(1) && cell.try_done().is_none());
+        let why = writer.metadata(0, f32([2])).unwrap_err();
+        assert!(why.contains("output 0 as f32[2], but f32[1] was said"), "{why}");
         writer.metadata(0, f32([1])).unwrap();
-        writer.metadata(0, f32([1])).unwrap();
-        assert_eq!(writer.metadata(0, f32([2])).unwrap_err(), "output 0 is f32[2], it said f32[1] before");
-        let given = |metadata: &[Option<TensorMetadata>]| writer.check(&metadata.iter().cloned().collect());
-        assert_eq!(given(&[Some(f32([1])), None]), Ok(()), "nobody asked for the second");
-        assert_eq!(given(&[Some(f32([1])), Some(f32([9]))]), Ok(()));
-        assert_eq!(given(&[]).unwrap_err(), "metadata of 0 outputs, the call has 2");
-        assert_eq!(given(&[Some(f32([1])), None, None]).unwrap_err(), "metadata of 3 outputs, the call has 2");
-        assert_eq!(given(&[Some(f32([3])), None]).unwrap_err(), "output 0 is f32[3], it said f32[1] before");
-        assert_eq!(given(&[None, None]).unwrap_err(), "nothing of output 0, it said f32[1] before");
-        assert_eq!(cell.try_metadata(0).unwrap().unwrap(), f32([1]));
-        assert!(cell.try_done().is_none());
+        writer.metadata(1, f32([3])).unwrap();
+        let end = |metadata: [Option<TensorMetadata>; 2]| writer.check(&metadata.into_iter().collect());
+        assert!(end([None, None]).is_ok() && end([Some(f32([1])), Some(f32([3]))]).is_ok());
+        assert!(end([None, Some(f32([1]))]).is_err());
+        let given = |count| writer.check(&smallvec::SmallVec::from_elem(None, count)).unwrap_err();
+        assert_eq!(given(0), "metadata of 0 outputs, the call has 2");
+        assert_eq!(given(3), "metadata of 3 outputs, the call has 2");
+        assert_eq!((cell.metadata(0).await.unwrap(), cell.metadata(1).await.unwrap()), (f32([1]), f32([3])));
     }
 
     /// I1: dropping the writer settles everything with an error.

@@ -205,6 +205,7 @@ impl Acceptor {
                 return this.connections.refuse(connection, &this.who.task).await;
             };
             connection.reader.use_buffers(&this.who.buffers);
+            connection.count(&this.who.traffic);
             let hello = match link::greet(&mut connection).await {
                 Ok(hello) => hello,
                 Err(error) => return refused(&error),

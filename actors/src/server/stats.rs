@@ -50,6 +50,14 @@ pub struct ServerStats {
     pub chunks: usize,
     /// Bytes of these chunks.
     pub chunk_bytes: u64,
+    /// Bytes that were sent to other tasks since the start, on all connections.
+    pub sent_bytes: u64,
+    /// Bytes that came from other tasks.
+    pub received_bytes: u64,
+    /// How often a task was asked for an object that a call here takes. Of contexts that are gone it is not counted any more.
+    pub fetches: u64,
+    /// Bytes of such objects that came. Of contexts that are gone they are not counted any more.
+    pub fetched_bytes: u64,
     /// What was refused because of a limit, since the start. Of contexts that are gone it is not counted any more.
     pub refused: Refusals,
 }
@@ -101,6 +109,8 @@ impl Handler<Inspect> for Server {
             memory_peak: memory.peak,
             memory_limit: memory.limit,
             memory_waiting: memory.waiting,
+            sent_bytes: self.who.traffic.sent(),
+            received_bytes: self.who.traffic.received(),
             ..ServerStats::default()
         };
         stats.refused.contexts = self.contexts.refused();
@@ -114,6 +124,8 @@ impl Handler<Inspect> for Server {
                 stats.objects += one.objects;
                 stats.tombstones += one.tombstones;
                 stats.jobs += one.jobs;
+                stats.fetches += one.fetches;
+                stats.fetched_bytes += one.fetched_bytes;
                 stats.refused.objects += one.refused;
                 let (programs, bytes, refused) = ask(&context, context::Inspect).await.unwrap_or_default();
                 stats.programs += programs;

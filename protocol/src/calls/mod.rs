@@ -26,7 +26,7 @@ pub use get_devices::{GetDevicesReply, GetDevicesRequest};
 pub use keep_alive::{KeepAliveReply, KeepAliveRequest};
 pub use put_object::{PutObjectReply, PutObjectRequest};
 pub use register_function::{CompileWhen, Golden, RegisterFunctionReply, RegisterFunctionRequest};
-pub use remote_execute::{InputRef, Origin, OutputRef, RemoteExecuteReply, RemoteExecuteRequest};
+pub use remote_execute::{InputRef, Origin, OutputRef, Reader, RemoteExecuteReply, RemoteExecuteRequest};
 pub use remote_execute_op::{RemoteExecuteOpReply, RemoteExecuteOpRequest};
 pub use send_data::{BuffersError, Purpose, SendDataReply, SendDataRequest};
 pub use send_ready_chains::{SendReadyChainsReply, SendReadyChainsRequest};

@@ -96,8 +96,8 @@ pub struct Golden {
 /// The program is known.
 ///
 /// ```text
-/// [signature nil or [inputs [[name str, dtype u8 or nil, dims nil or [u64 | str | nil]]], outputs [..]],
-///  output_devices nil or [u16]]
+/// [signature nil or [inputs [arg], outputs [arg]], output_devices nil or [u16]]
+/// arg: [name str, dtype u8 | str | nil, dims nil or [u64 | str | [term] | nil]]     term: [factor u64, symbols [str]]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterFunctionReply {

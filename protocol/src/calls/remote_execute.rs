@@ -19,7 +19,7 @@ use crate::{
 /// [context u16, program u32, inputs [[prefix u64, local u64, device u16, origin u32]],
 ///  outputs [[prefix u64, local u64, device u16, need_metadata bool]],
 ///  in_chains [[prefix u64, local u64, device u16, origin u32]], out_chain nil or [prefix u64, local u64, device u16],
-///  time_left_ms u64, baggage [[key str, value str]]]
+///  time_left_ms u64, baggage [[key str, value str]], readers [[output u32, task u16]] or left out if there are none]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteExecuteRequest {
@@ -44,6 +44,19 @@ pub struct RemoteExecuteRequest {
     /// The caller's key-values, handed to the program; at most `MAX_BAGGAGE` bytes.
     #[serde(deserialize_with = "crate::bounded::baggage")]
     pub baggage: Vec<(String, String)>,
+    /// Other tasks that will fetch an output for calls that were made with this one: they are told its metadata as soon as it is
+    /// known, and need not ask first. A hint: one that means nothing to the receiver is passed over. At most `MAX_ARGS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::bounded::args")]
+    pub readers: Vec<Reader>,
+}
+
+/// A task that will fetch an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reader {
+    /// Which output, from 0.
+    pub output: u32,
+    /// Who will fetch it.
+    pub task: TaskIndex,
 }
 
 /// An object that a call takes.

@@ -41,6 +41,10 @@ pub(super) fn decode_body(head: &Head, header: &[u8]) -> Result<Body, FrameError
             let (output, metadata) = codec::decode(header).map_err(malformed("Metadata"))?;
             Ok(Body::Metadata { output, metadata })
         }
+        kind::FORESEEN => {
+            let (object, metadata) = codec::decode(header).map_err(malformed("Foreseen"))?;
+            Ok(Body::Foreseen { object, metadata })
+        }
         _ if completed => match Reply::decode(of, header) {
             Some(Ok(reply)) => Ok(Body::Completed(reply)),
             Some(Err(e)) => Ok(Body::Failed { kind: of, error: Box::new(unreadable(head, "reply", &e)) }),

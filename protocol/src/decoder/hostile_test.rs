@@ -124,8 +124,8 @@ fn what_is_no_frame_of_this_version_is_refused() {
     check(altered(heartbeat(), |bytes| bytes[1] = 0x10), "flags 0x10");
     check(altered(heartbeat(), |bytes| bytes[3] = 1), "reserved bytes [00, 01]");
     check(frame_of(0, 0, &[]), "there is no kind 0");
-    check(frame_of(9, 0, &[]), "there is no kind 9");
-    check(frame_of(9 | kind::COMPLETED, 0, &[]), "there is no kind 137");
+    check(frame_of(10, 0, &[]), "there is no kind 10");
+    check(frame_of(10 | kind::COMPLETED, 0, &[]), "there is no kind 138");
     check(frame_of(kind::HEARTBEAT, 0, &[0xc0]), "a heartbeat with a header");
     check(frame_of(kind::RECEIVED, 0, &[0xc0]), "a Received with a header");
     check(frame_of(23, flags::FAILED, &[]), "kind 23 cannot have failed");
@@ -136,7 +136,8 @@ fn what_is_no_frame_of_this_version_is_refused() {
     let pieces = |bytes: &mut Vec<u8>| (bytes[1], bytes[8]) = (flags::PIECES, 1);
     check(altered(named("cancel"), pieces), "a payload of 1 bytes must not be in pieces");
     check(altered(named("cancel"), |bytes| bytes[11] = 1), "a payload of 16777216 bytes must be in pieces");
-    for (kind, name) in [(1, "Hello"), (2, "Welcome"), (3, "Refused"), (6, "Goodbye"), (8, "Metadata")] {
+    for (kind, name) in [(1, "Hello"), (2, "Welcome"), (3, "Refused"), (6, "Goodbye"), (8, "Metadata"), (9, "Foreseen")]
+    {
         let error = decode(&frame_of(kind, 0, &[0xc1])).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }

@@ -8,7 +8,7 @@ use remex_protocol::{
     ids::*,
 };
 
-use super::{CONTEXT, Golden, PREFIX, call, f32s, plain, reply};
+use super::{CONTEXT, Golden, PREFIX, call, f32s, object, plain, reply};
 
 pub(super) fn handshake() -> Vec<Golden> {
     let hello = Hello {
@@ -48,6 +48,9 @@ pub(super) fn handshake() -> Vec<Golden> {
     let mut metadata = plain("metadata", "Metadata: kind 8, output 0 of call 4.0 is f32[2,3]", metadata);
     metadata.frame.call = CallId::new(4, 0);
     metadata.frame.ack = 5;
+    let foreseen = Body::Foreseen { object: object(4), metadata: Box::new(f32s([2, 3])) };
+    let mut foreseen = plain("foreseen", "Foreseen: kind 9, object 4 will be f32[2,3]", foreseen);
+    foreseen.frame.ack = 5;
     vec![
         plain("hello", "Hello: kind 1, in named form", Body::Hello(Box::new(hello))),
         plain("welcome", "Welcome: kind 2, in named form", Body::Welcome(Box::new(welcome))),
@@ -56,6 +59,7 @@ pub(super) fn handshake() -> Vec<Golden> {
         plain("goodbye", "Goodbye: kind 6, an error that names a task", Body::Goodbye(Box::new(goodbye))),
         received,
         metadata,
+        foreseen,
     ]
 }
 

@@ -28,13 +28,17 @@ pub(super) fn programs() -> Vec<super::Golden> {
         golden: Some(Golden { inputs: vec![f32s([1])], outputs: vec![f32s([1])], tolerance: 0.0001 }),
         ..register.clone()
     };
-    let arg = |name: &str, dims: Option<Vec<Dim>>| Arg { name: name.to_owned(), dtype: Some(DType::F32), dims };
+    let arg = |name: &str, dims: Option<Vec<Dim>>| Arg { name: name.to_owned(), dtype: DType::F32.into(), dims };
     let symbols = Some(vec![Dim::Symbol("n".to_owned()), Dim::Fixed(3), Dim::Any]);
     let mut any = arg("c", None);
-    any.dtype = None;
+    any.dtype = ArgType::Any;
     let registered = RegisterFunctionReply {
         signature: Some(Signature { inputs: vec![arg("a", symbols.clone()), arg("b", symbols)], outputs: vec![any] }),
         output_devices: Some(vec![DeviceIndex(0)]),
+    };
+    let symbolic = RegisterFunctionReply {
+        signature: Some(Signature::symbolic("a: T[n,2], b: T[m] -> c: T[n+m,2*n*m+1], d: any[..]").unwrap()),
+        output_devices: Some(vec![DeviceIndex(0); 2]),
     };
     let unregister = UnregisterFunctionRequest { context: CONTEXT, program: ProgramIndex(0) };
     let unregistered = Reply::UnregisterFunction(UnregisterFunctionReply {});
@@ -49,6 +53,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
         out_chain: None,
         time_left_ms: 60_000,
         baggage: vec![("trace".to_owned(), "7f".to_owned())],
+        readers: Vec::new(),
     };
     let ordered = RemoteExecuteRequest {
         inputs: smallvec![],
@@ -57,6 +62,13 @@ pub(super) fn programs() -> Vec<super::Golden> {
         out_chain: Some(object(7)),
         baggage: Vec::new(),
         ..execute.clone()
+    };
+    let read = RemoteExecuteRequest {
+        outputs: smallvec![output(4, true), output(5, true)],
+        readers: vec![Reader { output: 1, task: TaskIndex(2) }, Reader { output: 1, task: TaskIndex(3) }],
+        in_chains: smallvec![],
+        out_chain: None,
+        ..ordered.clone()
     };
     let op = RemoteExecuteOpRequest {
         context: CONTEXT,
@@ -83,10 +95,17 @@ pub(super) fn programs() -> Vec<super::Golden> {
         call("register_function_model", "RegisterFunction: call 21, a model with a golden input and output", 3, model)
             .with([b"model".to_vec(), data(&[1.0, 2.0])].concat(), true),
         reply("register_function_reply", "RegisterFunction is completed", 3, Reply::RegisterFunction(registered)),
+        reply(
+            "register_function_reply_symbolic",
+            "RegisterFunction is completed: types as symbols, lengths as sums of products",
+            3,
+            Reply::RegisterFunction(symbolic),
+        ),
         call("unregister_function", "UnregisterFunction: call 22", 9, unregister),
         reply("unregister_function_reply", "UnregisterFunction is completed", 9, unregistered),
         call("remote_execute", "RemoteExecute: call 23, three inputs, two outputs", 5, execute),
         call("remote_execute_ordered", "RemoteExecute: call 23, after one chain and making another", 6, ordered),
+        call("remote_execute_readers", "RemoteExecute: call 23, two tasks will fetch output 1", 7, read),
         reply("remote_execute_reply", "RemoteExecute is completed", 5, Reply::RemoteExecute(executed)),
         failed,
         call("remote_execute_op", "RemoteExecuteOp: call 24, with attributes and chains", 7, op),

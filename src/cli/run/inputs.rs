@@ -58,14 +58,14 @@ pub(super) fn in_order(mut inputs: Inputs, signature: &Signature) -> Result<Vec<
 
 #[cfg(test)]
 mod tests {
-    use remex::{Arg, DType, Dim};
+    use remex::{Arg, ArgType, DType, Dim};
 
     use super::*;
 
     fn signature() -> Signature {
         let arg = |name: &str, dtype, dims: &[Dim]| Arg {
             name: name.to_owned(),
-            dtype: Some(dtype),
+            dtype: ArgType::Fixed(dtype),
             dims: Some(dims.to_vec()),
         };
         let n = || Dim::Symbol("n".to_owned());

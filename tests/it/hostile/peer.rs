@@ -341,6 +341,8 @@ pub(super) async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> 
 fn left(stats: &ServerStats) -> String {
     let mut stats = *stats;
     (stats.memory_peak, stats.refused) = Default::default();
+    // What has gone through links has not stayed.
+    (stats.sent_bytes, stats.received_bytes) = Default::default();
     format!("{stats:?}")
 }
 

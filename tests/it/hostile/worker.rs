@@ -1,6 +1,7 @@
 //! A worker that means harm: calls to it fail, those to others go on.
 
 use remex::{
+    Signature,
     prelude::*,
     protocol::{Body, Call, Frame, RemoteError, Reply, calls::*, cluster::ClusterConfig, ids::*},
     tensor::DType,
@@ -15,7 +16,7 @@ const HOSTILE: &str = "/job:test/task:9";
 const ITS_DEVICE: &str = "/job:test/task:9/device:CPU:0";
 
 /// Answers what brings a context up, and gives the first call that is none of that: the program's.
-async fn until_called(listener: &mut PipeListener) -> (Stranger, CallId) {
+async fn until_called(listener: &mut PipeListener, signature: Option<Signature>) -> (Stranger, CallId) {
     let mut peer = listener.next().await;
     loop {
         let Frame { call, body, .. } = peer.next().await.unwrap();
@@ -35,7 +36,7 @@ async fn until_called(listener: &mut PipeListener) -> (Stranger, CallId) {
                 ready_chain: ObjectId { prefix: ObjectPrefix(4), local: 1, device: DeviceIndex(0) },
             }),
             Body::Call(Call::RegisterFunction(_)) => {
-                Reply::RegisterFunction(RegisterFunctionReply { signature: None, output_devices: None })
+                Reply::RegisterFunction(RegisterFunctionReply { signature: signature.clone(), output_devices: None })
             }
             Body::Call(Call::RemoteExecute(_)) => return (peer, call),
             other => panic!("{other:?} is not expected"),
@@ -46,6 +47,11 @@ async fn until_called(listener: &mut PipeListener) -> (Stranger, CallId) {
 
 fn completed(call: CallId, metadata: usize) -> Frame {
     let metadata = (0..metadata).map(|_| Some(TensorMetadata::new(DType::F32, [2u64]))).collect();
+    Frame::new(call, Body::Completed(Reply::RemoteExecute(RemoteExecuteReply { metadata })))
+}
+
+fn completed_as(call: CallId, dtype: DType) -> Frame {
+    let metadata = [Some(TensorMetadata::new(dtype, [2u64]))].into_iter().collect();
     Frame::new(call, Body::Completed(Reply::RemoteExecute(RemoteExecuteReply { metadata })))
 }
 
@@ -99,14 +105,6 @@ fn harms() -> Vec<Harm> {
                 [s.bytes(early(c, 0, DType::F32)), s.bytes(early(c, 0, DType::F32)), s.bytes(completed(c, 1))].concat()
             },
             None,
-        ),
-        (
-            "metadata that is taken back",
-            |s, c| {
-                let nothing = Reply::RemoteExecute(RemoteExecuteReply { metadata: [None].into_iter().collect() });
-                [s.bytes(early(c, 0, DType::U8)), s.bytes(Frame::new(c, Body::Completed(nothing)))].concat()
-            },
-            Some(Internal),
         ),
         (
             "the failure of a call that there is not",
@@ -199,7 +197,7 @@ async fn a_hostile_worker_harms_its_own_calls_alone() {
                     (context, done, metadata)
                 };
                 let harm = async {
-                    let (mut peer, call) = until_called(&mut listener).await;
+                    let (mut peer, call) = until_called(&mut listener, None).await;
                     let bytes = harm(&mut peer, call);
                     peer.write(&bytes).await;
                     // Kept open, but it says nothing more.
@@ -220,5 +218,52 @@ async fn a_hostile_worker_harms_its_own_calls_alone() {
                 let _ = context.close().await;
             })
             .await;
+    }
+}
+
+/// I2: what the caller inferred from the signature that the worker gave stands; a worker that says something else later, early
+/// or in its reply, fails its call with an error that names both.
+#[actix::test]
+async fn a_worker_that_contradicts_its_signature_fails_its_call() {
+    tokio::time::pause();
+    type Says = fn(&mut Stranger, CallId) -> Vec<u8>;
+    let cases: [(Says, Option<ErrorCode>); 4] = [
+        (|s, c| s.bytes(completed(c, 1)), None),
+        (|s, c| [s.bytes(early(c, 0, DType::F32)), s.bytes(completed(c, 1))].concat(), None),
+        (|s, c| s.bytes(early(c, 0, DType::U8)), Some(ErrorCode::Internal)),
+        (|s, c| s.bytes(completed_as(c, DType::U8)), Some(ErrorCode::Internal)),
+    ];
+    for (says, expected) in cases {
+        let world = World::on_paused_clock(&[]).await;
+        let mut listener = world.pipes.accept("h");
+        let mut config = ClusterConfig::new();
+        config.add(HOSTILE.parse().unwrap(), Some("pipe:h".parse().unwrap())).unwrap();
+        let bring_up = world.client.create_context(remex::ContextConfig::new(config));
+        let calls = async {
+            let context = bring_up.await.unwrap();
+            let program = context.register(HOSTILE, RegisterFunction::native("any")).await.unwrap();
+            let spec = remex::RemoteExecuteSpec { output_devices: vec![context.device_of(HOSTILE).unwrap()] };
+            let call = context.execute(RemoteExecute::new(&program).spec(spec).handles(1)).await.unwrap();
+            assert_eq!(call.handles[0].try_metadata().unwrap().unwrap().to_string(), "f32[2]");
+            let done = call.chain.done().await;
+            assert_eq!(done.as_ref().err().map(|error| error.code()), expected, "{done:?}");
+            if let Err(error) = &done {
+                assert!(error.message().contains("output 0 is u8[2], but f32[2] was said"), "{error}");
+                assert_eq!((error.task(), error.call()), (Some(HOSTILE), Some(call.chain.call())));
+                assert_eq!(call.handles[0].tensor().await.unwrap_err(), *error);
+            }
+            assert_eq!(call.handles[0].metadata().await.unwrap().to_string(), "f32[2]");
+            context
+        };
+        let says = async {
+            let signature = Signature::symbolic("-> f32[2]").unwrap();
+            let (mut peer, call) = until_called(&mut listener, Some(signature)).await;
+            let bytes = says(&mut peer, call);
+            peer.write(&bytes).await;
+            peer
+        };
+        let (context, peer) = within(8, async { tokio::join!(calls, says) }).await;
+        drop((peer, listener));
+        let _ = context.close().await;
     }
 }

@@ -15,8 +15,8 @@ use super::{all_failed, counted, delete, put_object};
 use crate::{
     raw::{ELSEWHERE, HERE, Raw, fetch_object, object, remote_execute},
     support::{
-        Gate, add, assert_error, builder, cluster, device, elements, end, put, register, same_length, stats, task,
-        vector,
+        Gate, add, assert_error, builder, cluster, device, elements, end, put, register, same_length,
+        same_length_by_function, stats, task, vector,
     },
 };
 
@@ -195,7 +195,7 @@ async fn a_slow_output_delays_no_other_and_no_pipeline() {
             Ok(vec![vector(&[1.0, 2.0]), vector(&[3.0])])
         }
     });
-    let cluster = builder(2).program("slow", slow.outputs(2)).program("gate", same_length(gate.program()));
+    let cluster = builder(2).program("slow", slow.outputs(2)).program("gate", same_length_by_function(gate.program()));
     let cluster = cluster.start().await.unwrap();
     let context = cluster.context().await.unwrap();
     let [slow, gated, add] = ["slow", "gate", "add"];

@@ -28,6 +28,7 @@ pub(in crate::fabric) fn describe(frame: &[u8]) -> String {
         kind::PIECE => "Piece",
         kind::GOODBYE => "Goodbye",
         kind::METADATA => "Metadata",
+        kind::FORESEEN => "Foreseen",
         _ => Call::name_of(number).unwrap_or("unknown"),
     };
     let what = match (head[0] & kind::COMPLETED != 0, head[1] & flags::FAILED != 0) {

@@ -64,7 +64,7 @@ pub(crate) fn from_rten(arg: &Arg, value: &Value) -> Result<Tensor> {
         output: arg.name.clone(),
         reason: format!("the model declares {arg}, but gave {found}"),
     };
-    let tensor = match (value, arg.dtype) {
+    let tensor = match (value, arg.dtype.fixed()) {
         (Value::FloatTensor(t), Some(DType::F32)) => same(t.view()),
         (Value::Int32Tensor(t), Some(DType::I32)) => same(t.view()),
         (Value::Int32Tensor(t), Some(DType::I64)) => widened(t.view(), i64::from),

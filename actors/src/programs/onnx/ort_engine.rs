@@ -149,7 +149,7 @@ fn differs(arg: &Arg, found: &dyn fmt::Display) -> OnnxError {
 
 fn from_ort(arg: &Arg, value: &DynValue) -> Result<Tensor> {
     let tensor: Result<Tensor, Problem> = with_type!(
-        arg.dtype,
+        arg.dtype.fixed(),
         copy(value),
         bool: copy_bools(value),
         other: Err(Problem::Type)

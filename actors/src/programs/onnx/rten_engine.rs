@@ -34,7 +34,7 @@ impl Engine for RtenEngine {
         for (what, arg) in
             signature.inputs.iter().map(|arg| ("input", arg)).chain(signature.outputs.iter().map(|arg| ("output", arg)))
         {
-            if let Some(dtype) = arg.dtype.filter(|&dtype| !is_computed(dtype)) {
+            if let Some(dtype) = arg.dtype.fixed().filter(|&dtype| !is_computed(dtype)) {
                 return refused(format!(
                     "{what} {:?} is {dtype}, and the engine computes with f32, i32, i8 and u8 (i64 and bool are taken as \
                      i32); convert it to one of them in the model",

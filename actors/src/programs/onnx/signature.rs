@@ -43,7 +43,7 @@ fn arg(value: &ValueInfoProto, what: &str) -> Result<Arg> {
         let found = elem::name(tensor.elem_type.unwrap_or_default());
         return refused(format!("{what} {name:?} is a tensor of {found}, which tensors here cannot hold"));
     };
-    Ok(Arg { name, dtype: Some(dtype), dims: tensor.shape.as_ref().map(dims) })
+    Ok(Arg { name, dtype: dtype.into(), dims: tensor.shape.as_ref().map(dims) })
 }
 
 fn dims(shape: &TensorShapeProto) -> Vec<Dim> {

@@ -79,7 +79,7 @@ fn float_value(name: &str, dims: Option<Vec<Dim>>) -> ValueInfoProto {
     let dim = |dim| match dim {
         Dim::Fixed(len) => DimensionProto { dim_value: i64::try_from(len).ok(), dim_param: None },
         Dim::Symbol(name) => DimensionProto { dim_value: None, dim_param: Some(name) },
-        Dim::Any => DimensionProto::default(),
+        Dim::Sum(_) | Dim::Any => DimensionProto::default(),
     };
     let shape = dims.map(|dims| TensorShapeProto { dim: dims.into_iter().map(dim).collect() });
     let tensor = TensorTypeProto { elem_type: Some(elem::FLOAT), shape };

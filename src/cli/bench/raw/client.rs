@@ -143,6 +143,7 @@ fn execute(first: u64, output: u64) -> RemoteExecuteRequest {
         out_chain: None,
         time_left_ms: 60_000,
         baggage: Vec::new(),
+        readers: Vec::new(),
     }
 }
 

@@ -75,6 +75,7 @@ fn welcome(hello: &remex_protocol::handshake::Hello) {
         task: remex_protocol::cluster::TaskName::new("worker", 0).expect("a good name"),
         incarnation: remex_protocol::ids::Incarnation(2),
         buffers: remex_protocol::tensor::BufferPool::new(0),
+        traffic: Default::default(),
         chance: remex::actors::chance::Chance::seeded(0),
     };
     match link::welcome(hello, &who, Credits::default()) {
