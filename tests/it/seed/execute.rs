@@ -132,9 +132,11 @@ async fn a_failed_call_makes_no_tensor_ready() {
     assert_eq!(failed.handles[1].metadata().await.unwrap_err(), cause, "what comes after the failure changes nothing");
     assert_eq!(failed.handles[1].tensor().await.unwrap_err(), cause);
     let short = context.execute(RemoteExecute::new(&program).handles(2)).await.unwrap();
-    assert_eq!(short.handles[0].tensor().await.unwrap().metadata, metadata);
-    for error in [short.handles[1].metadata().await.unwrap_err(), short.handles[1].tensor().await.unwrap_err()] {
-        assert_error(&error, ErrorCode::Internal, &["nothing was said of output 1"]);
+    let cause = short.chain.done().await.unwrap_err();
+    assert_error(&cause, ErrorCode::Internal, &["metadata of 1 outputs, the call has 2", &task(1)]);
+    for handle in &short.handles {
+        assert_eq!(handle.metadata().await.unwrap_err(), cause);
+        assert_eq!(handle.tensor().await.unwrap_err(), cause);
     }
     drop((failed, short));
     end(cluster, context).await;
