@@ -117,4 +117,7 @@ calls! {
     28 SendData(SendDataRequest) -> SendDataReply,
     29 Cancel(CancelRequest) -> CancelReply,
     30 FailObjects(FailObjectsRequest) -> FailObjectsReply,
+    31 PinObjects(PinObjectsRequest) -> PinObjectsReply,
+    32 ExportObject(ExportObjectRequest) -> ExportObjectReply,
+    33 ImportObject(ImportObjectRequest) -> ImportObjectReply,
 }

@@ -25,6 +25,7 @@ mod raw;
 mod reach;
 mod resume;
 mod retry;
+mod scopes;
 mod seed;
 mod sim;
 mod support;

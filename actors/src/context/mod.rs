@@ -20,6 +20,7 @@ mod draft;
 mod fetching;
 mod in_flight;
 mod ingress;
+mod lifetimes;
 mod messages;
 mod op;
 mod outgoing;

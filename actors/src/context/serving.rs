@@ -212,6 +212,12 @@ impl Serving {
                     Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
                 }
             }
+            body @ (Call::PinObjects(_) | Call::ExportObject(_) | Call::ImportObject(_)) => {
+                match self.lifetime(call, at, body) {
+                    Ok(step) => served.steps.push(step),
+                    Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+                }
+            }
             Call::FetchObject(request) => {
                 let deadline = until(at, request.time_left_ms);
                 let FetchObjectRequest { object, origin, .. } = *request;
@@ -236,10 +242,7 @@ impl Serving {
             | Call::CloseContext(_)
             | Call::KeepAlive(_)
             | Call::SendReadyChains(_)
-            | Call::Cancel(_) => {
-                let error = Error::new(ErrorCode::Internal, "this call is not a context's: must not happen");
-                served.answers.push(self.frame(call, kind, Err(error)));
-            }
+            | Call::Cancel(_) => served.answers.push(self.frame(call, kind, Err(misrouted()))),
         }
     }
 
@@ -348,6 +351,11 @@ impl Serving {
         };
         Frame::new(call, body)
     }
+}
+
+/// A session knows which calls are for contexts.
+pub(super) fn misrouted() -> Error {
+    Error::new(ErrorCode::Internal, "this call is not a context's: must not happen")
 }
 
 pub(super) fn no_such_device(object: ObjectId) -> Error {

@@ -300,6 +300,13 @@ impl ContextShared {
         }
     }
 
+    /// Objects are released together.
+    pub(crate) fn release_all(&self, released: Vec<(TaskIndex, ObjectId)>) {
+        if self.closed.get().is_none() {
+            self.ingress.push_releases(released);
+        }
+    }
+
     /// From now on nothing new is admitted; ends when every call is answered, or after `limit`.
     pub async fn drain(&self, limit: Duration) {
         let error = Error::new(ErrorCode::FailedPrecondition, "the context drains: it takes no new calls");

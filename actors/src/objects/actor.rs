@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Result,
     alarm::Alarm,
+    chance::Chance,
     context::ContextShared,
     envelope::post,
     executor::{Abort, Run},
@@ -59,13 +60,16 @@ pub struct Neighbours {
     pub memory: MemoryBudget,
     /// How many objects and calls there may be.
     pub limits: ObjectLimits,
+    /// What tokens are drawn from, so that nobody guesses them.
+    pub chance: Chance,
 }
 
 impl ObjectManager {
     /// An empty manager on `task`. `tag` names its runs among those of the task, `seed` is for its hash table.
     pub fn new(task: impl Into<String>, tag: u64, seed: u64, neighbours: Neighbours) -> Self {
-        let Neighbours { run, abort, wanted, context, memory, limits } = neighbours;
-        let (state, sessions) = (Store::new(task, seed, Account::new(memory, tag), limits), BTreeMap::new());
+        let Neighbours { run, abort, wanted, context, memory, limits, chance } = neighbours;
+        let state = Store::new(task, seed, Account::new(memory, tag), limits, chance);
+        let sessions = BTreeMap::new();
         Self { state, tag, sessions, run, abort, wanted, context, alarm: Alarm::default() }
     }
 

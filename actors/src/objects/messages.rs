@@ -7,10 +7,10 @@ use bytes::Bytes;
 use remex_protocol::{
     Body, ErrorCode, Frame, RemoteError, Rpc,
     calls::{
-        DeleteMode, DeleteObjectsRequest, FailObjectsRequest, FetchObjectRequest, InputRef, Origin, OutputRef,
-        PutObjectRequest,
+        DeleteMode, DeleteObjectsRequest, ExportObjectRequest, FailObjectsRequest, FetchObjectRequest,
+        ImportObjectRequest, InputRef, Origin, OutputRef, PinMode, PinObjectsRequest, PutObjectRequest,
     },
-    ids::{CallId, ObjectId, TaskIndex},
+    ids::{CallId, ObjectId, TaskIndex, TokenSecret},
     tensor::{Tensor, TensorMetadata},
 };
 
@@ -119,6 +119,35 @@ pub enum Step {
         objects: Vec<ObjectId>,
         /// What they fail with.
         cause: Error,
+    },
+    /// Set or take away pins.
+    Pin {
+        /// The call.
+        call: CallId,
+        /// The objects.
+        objects: Vec<ObjectId>,
+        /// Which of both.
+        mode: PinMode,
+    },
+    /// Make a token for an object.
+    Export {
+        /// The call.
+        call: CallId,
+        /// The object.
+        object: ObjectId,
+        /// When the call came.
+        at: Instant,
+    },
+    /// Take over the count of a token.
+    Import {
+        /// The call.
+        call: CallId,
+        /// The object.
+        object: ObjectId,
+        /// What the exporter was given.
+        secret: TokenSecret,
+        /// When the call came.
+        at: Instant,
     },
     /// Give up on a call.
     Cancel {
@@ -258,6 +287,10 @@ pub struct Stats {
     pub objects: usize,
     /// Those of them that are tombstones: given up before they were ready.
     pub tombstones: usize,
+    /// Those that are pinned.
+    pub pinned: usize,
+    /// Tokens for handing objects over that can be used, or are remembered.
+    pub tokens: usize,
     /// Calls that wait or run.
     pub jobs: usize,
     /// Calls and objects that were refused because of a limit.
@@ -279,6 +312,9 @@ impl Step {
             Step::Put { call, .. } => Some((*call, PutObjectRequest::KIND)),
             Step::Delete { call, .. } => Some((*call, DeleteObjectsRequest::KIND)),
             Step::Fail { call, .. } => Some((*call, FailObjectsRequest::KIND)),
+            Step::Pin { call, .. } => Some((*call, PinObjectsRequest::KIND)),
+            Step::Export { call, .. } => Some((*call, ExportObjectRequest::KIND)),
+            Step::Import { call, .. } => Some((*call, ImportObjectRequest::KIND)),
             Step::Payload { .. } | Step::Cancel { .. } => None,
         }
     }

@@ -20,6 +20,9 @@ mod actor;
 mod budget;
 mod endings;
 mod jobs;
+mod lifetimes;
+#[cfg(test)]
+mod lifetimes_test;
 mod memory;
 #[cfg(test)]
 mod memory_test;
@@ -35,6 +38,7 @@ mod store;
 #[cfg(test)]
 mod store_test;
 mod table;
+mod tokens;
 
 pub use actor::{Neighbours, ObjectManager};
 pub use budget::{MemoryLimits, WhenFull};

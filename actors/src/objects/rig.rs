@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Error,
+    chance::Chance,
     executor::Task,
     limits::ObjectLimits,
     programs::{Early, Executable, native},
@@ -67,7 +68,7 @@ impl Rig {
         let account = Account::new(memory.clone(), 1);
         let program = Arc::new(native(|_| Ok(Vec::new())));
         Self {
-            store: Store::new("/job:t/task:0", 3, account, limits),
+            store: Store::new("/job:t/task:0", 3, account, limits, Chance::seeded(3)),
             memory,
             start: instant(),
             tasks: Vec::new(),

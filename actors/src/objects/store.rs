@@ -21,8 +21,9 @@ use super::{
     puts::Put,
     reserving::{HeldBack, Waits},
     table::{Table, Waiter},
+    tokens::Tokens,
 };
-use crate::{Error, executor::Task, limits::ObjectLimits, session::SessionId};
+use crate::{Error, chance::Chance, executor::Task, limits::ObjectLimits, session::SessionId};
 
 /// What the actor around this has to do.
 #[derive(Debug)]
@@ -69,6 +70,9 @@ pub(crate) struct Store {
     pub(super) expected: BTreeMap<ObjectId, Instant>,
     /// Objects that are being fetched, from where and until when.
     pub(super) fetching: BTreeMap<ObjectId, (TaskIndex, Instant)>,
+    pub(super) tokens: Tokens,
+    /// Counts that sessions took over with tokens and have not released.
+    pub(super) imported: BTreeMap<(SessionId, ObjectId), u32>,
     /// No deadline of a job is earlier. It may be long over: then a sweep finds nothing.
     pub(super) earliest: Option<Instant>,
     pub(super) closed: Option<Error>,
@@ -78,7 +82,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(task: impl Into<String>, seed: u64, account: Account, limits: ObjectLimits) -> Self {
+    pub(crate) fn new(
+        task: impl Into<String>,
+        seed: u64,
+        account: Account,
+        limits: ObjectLimits,
+        chance: Chance,
+    ) -> Self {
         Self {
             task: task.into(),
             table: Table::new(seed),
@@ -92,6 +102,8 @@ impl Store {
             refused: 0,
             expected: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            tokens: Tokens::new(chance),
+            imported: BTreeMap::new(),
             earliest: None,
             closed: None,
             events: VecDeque::new(),
@@ -116,6 +128,9 @@ impl Store {
             Step::Payload { call, data } => self.payload(caller(call), data),
             Step::Delete { call, objects, mode } => self.delete(caller(call), objects, mode),
             Step::Fail { call, objects, cause } => self.fail_objects(caller(call), objects, cause),
+            Step::Pin { call, objects, mode } => self.pin(caller(call), objects, mode),
+            Step::Export { call, object, at } => self.export(caller(call), object, at),
+            Step::Import { call, object, secret, at } => self.import(caller(call), object, secret, at),
             Step::Cancel { call } => {
                 self.cancel(caller(call));
             }
@@ -136,6 +151,8 @@ impl Store {
         super::Stats {
             objects: self.table.len(),
             tombstones: self.table.tombstones(),
+            pinned: self.table.pinned(),
+            tokens: self.tokens.len(),
             jobs: self.jobs.len(),
             refused: self.refused,
         }
@@ -160,23 +177,6 @@ impl Store {
                 }
             }
         }
-    }
-
-    fn delete(&mut self, caller: Caller, objects: Vec<ObjectId>, mode: DeleteMode) {
-        let mut failures = Vec::new();
-        for object in objects {
-            match self.table.give_up(object, mode) {
-                // Nearly always: nothing is said to nobody.
-                Ok(waiters) if waiters.is_empty() => {}
-                Ok(waiters) => {
-                    let message = format!("object {object} was deleted before it was ready");
-                    let error = self.here(RemoteError::new(ErrorCode::Cancelled, message));
-                    self.notify(waiters, Err(error));
-                }
-                Err(()) => failures.push(DeleteFailure { object, error: self.not_found(object) }),
-            }
-        }
-        self.answer(caller, Reply::DeleteObjects(DeleteObjectsReply { failures }), Bytes::new());
     }
 
     fn fail_objects(&mut self, caller: Caller, objects: Vec<ObjectId>, cause: Error) {
@@ -215,6 +215,7 @@ impl Store {
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
         let puts: Vec<_> = self.puts.keys().filter(|(of, _)| *of == session).copied().collect();
         puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
+        self.end_imports(session);
         self.look_at_events();
     }
 
@@ -240,8 +241,9 @@ impl Store {
         self.look_at_events();
         let late: Vec<_> = self.expected.extract_if(.., |_, until| *until <= now).map(|(id, _)| id).collect();
         late.into_iter().for_each(|id| self.table.forget_expected(id));
+        self.end_leases(now);
         let jobs = self.jobs.iter().map(|(_, job)| job.deadline);
-        self.earliest = jobs.chain(self.expected.values().copied()).min();
+        self.earliest = jobs.chain(self.expected.values().copied()).chain(self.tokens.earliest()).min();
     }
 
     /// An object that another task was asked for has come, or will not.

@@ -44,14 +44,27 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     pub(crate) metadata: Option<TensorMetadata>,
     waiters: Vec<Waiter>,
+    /// How many references there are, those of tokens among them.
+    count: u32,
+    /// It stays when there are none.
+    pinned: bool,
     /// Given up while it was pending: a tombstone, hidden from new calls, gone when its producer ends.
     given_up: bool,
 }
 
 impl Entry {
     fn new(state: State) -> Self {
-        Self { state, metadata: None, waiters: Vec::new(), given_up: false }
+        Self { state, metadata: None, waiters: Vec::new(), count: 1, pinned: false, given_up: false }
     }
+}
+
+/// Why an object was not given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotGivenUp {
+    /// There is none, or it was given up before.
+    Nothing,
+    /// It is pinned, and was to be deleted.
+    Pinned,
 }
 
 /// What a lookup found.
@@ -71,11 +84,12 @@ pub(crate) struct Table {
     // Seeded: the ids come from peers, and they shall not choose what collides.
     entries: HashMap<ObjectId, Entry, FixedState>,
     tombstones: usize,
+    pinned: usize,
 }
 
 impl Table {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)), tombstones: 0 }
+        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)), tombstones: 0, pinned: 0 }
     }
 
     /// How many objects there are, tombstones among them.
@@ -86,6 +100,43 @@ impl Table {
     /// How many of them are tombstones.
     pub(crate) fn tombstones(&self) -> usize {
         self.tombstones
+    }
+
+    /// How many objects are pinned.
+    pub(crate) fn pinned(&self) -> usize {
+        self.pinned
+    }
+
+    /// Whether an object is pinned; `None` if there is no such object for new calls.
+    pub(crate) fn is_pinned(&self, id: ObjectId) -> Option<bool> {
+        let named = |entry: &&Entry| !entry.given_up && !matches!(entry.state, State::Expected);
+        self.entries.get(&id).filter(named).map(|entry| entry.pinned)
+    }
+
+    /// An object that is there stays when there are no references to it any more.
+    pub(crate) fn pin(&mut self, id: ObjectId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            self.pinned += usize::from(!std::mem::replace(&mut entry.pinned, true));
+        }
+    }
+
+    /// The same no more. An object without references is given up.
+    pub(crate) fn unpin(&mut self, id: ObjectId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.pinned -= usize::from(std::mem::replace(&mut entry.pinned, false));
+        if entry.count == 0 {
+            // Of a release there is nobody to tell.
+            let _ = self.give_up(id, DeleteMode::Release);
+        }
+    }
+
+    /// There is one more reference to an object. False if there is no such object for new calls, or no room for a count.
+    pub(crate) fn count_more(&mut self, id: ObjectId) -> bool {
+        let named = |entry: &&mut Entry| !entry.given_up && !matches!(entry.state, State::Expected);
+        let Some(entry) = self.entries.get_mut(&id).filter(named) else { return false };
+        let Some(count) = entry.count.checked_add(1) else { return false };
+        entry.count = count;
+        true
     }
 
     /// Who waits for an object.
@@ -175,17 +226,29 @@ impl Table {
         self.settle(id, Err(error))
     }
 
-    /// Gives an object up: it is hidden from new calls. `Err` if there is none; else who is to fail, because he waits
-    /// for what was explicitly deleted while it was pending. Calls that wait for what was only released still get it.
-    pub(crate) fn give_up(&mut self, id: ObjectId, mode: DeleteMode) -> Result<Vec<Waiter>, ()> {
-        let entry = self.entries.get_mut(&id).filter(|entry| !entry.given_up).ok_or(())?;
+    /// Gives an object up, if this was its last reference or it is deleted: it is hidden from new calls. Says who is to
+    /// fail, because he waits for what was explicitly deleted while it was pending. Calls that wait for what was only
+    /// released still get it.
+    pub(crate) fn give_up(&mut self, id: ObjectId, mode: DeleteMode) -> Result<Vec<Waiter>, NotGivenUp> {
+        let entry = self.entries.get_mut(&id).filter(|entry| !entry.given_up).ok_or(NotGivenUp::Nothing)?;
+        match mode {
+            // Who waits for something that nobody makes has not named an object.
+            _ if matches!(entry.state, State::Expected) => return Err(NotGivenUp::Nothing),
+            DeleteMode::Delete if entry.pinned => return Err(NotGivenUp::Pinned),
+            DeleteMode::Delete => {}
+            DeleteMode::Release => {
+                entry.count = entry.count.saturating_sub(1);
+                if entry.count > 0 || entry.pinned {
+                    return Ok(Vec::new());
+                }
+            }
+        }
         match entry.state {
             State::Ready(_) | State::Failed(_) => {
                 self.entries.remove(&id);
                 Ok(Vec::new())
             }
-            // Who waits for something that nobody makes has not named an object.
-            State::Expected => Err(()),
+            State::Expected => Err(NotGivenUp::Nothing),
             State::Pending => {
                 entry.given_up = true;
                 self.tombstones += 1;
@@ -201,6 +264,7 @@ impl Table {
     pub(crate) fn forget(&mut self, id: ObjectId) -> Vec<Waiter> {
         let Some(entry) = self.entries.remove(&id) else { return Vec::new() };
         self.tombstones -= usize::from(entry.given_up);
+        self.pinned -= usize::from(entry.pinned);
         entry.waiters
     }
 

@@ -78,8 +78,9 @@ impl Server {
         let addr = DistributedContext::create(|ctx| {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
             let context = Some(made.clone());
-            let (memory, limits) = (memory.clone(), limits.objects);
-            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context, memory, limits });
+            let (memory, limits, chance) = (memory.clone(), limits.objects, directory.chance().clone());
+            let neighbours = Neighbours { run, abort, wanted, context, memory, limits, chance };
+            let manager = factory(made.id, ready_chain, neighbours);
             let send = ctx.address().recipient();
             let limits = CollectiveLimits::default();
             let collectives = Collectives::new(own, &tasks, made.groups(), send, limits, buffers).start();

@@ -18,6 +18,9 @@ pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
         Call::RemoteExecuteOp(request) => Some(request.context),
         Call::DeleteObjects(request) => Some(request.context),
         Call::FailObjects(request) => Some(request.context),
+        Call::PinObjects(request) => Some(request.context),
+        Call::ExportObject(request) => Some(request.context),
+        Call::ImportObject(request) => Some(request.context),
         Call::FetchObject(request) => Some(request.context),
         Call::PutObject(request) => Some(request.context),
         Call::SendData(request) => Some(request.context),
@@ -39,6 +42,9 @@ pub(super) fn is_for_context(body: &Call) -> bool {
         | Call::RemoteExecuteOp(_)
         | Call::DeleteObjects(_)
         | Call::FailObjects(_)
+        | Call::PinObjects(_)
+        | Call::ExportObject(_)
+        | Call::ImportObject(_)
         | Call::FetchObject(_)
         | Call::PutObject(_)
         | Call::SendData(_) => true,

@@ -1,6 +1,10 @@
 //! Objects put, fetched and deleted, and a call cancelled.
 
-use remex_protocol::{Payload, Reply, calls::*, ids::CallId};
+use remex_protocol::{
+    Payload, Reply,
+    calls::*,
+    ids::{CallId, TokenSecret},
+};
 
 use super::{CONTEXT, call, data, error, f32s, object, reply};
 
@@ -16,6 +20,12 @@ pub(super) fn objects() -> Vec<super::Golden> {
     let large = PutObjectRequest { metadata: f32s([75_000]), ..put.clone() };
     let mut large = call("put_object_in_pieces", "PutObject: call 27, 300000 bytes follow in pieces", 4, large);
     large.frame.payload = Payload::Announced(300_000);
+    let pin = PinObjectsRequest { context: CONTEXT, objects: vec![object(4), object(9)], mode: PinMode::Pin };
+    let pinned = PinObjectsReply { failures: vec![DeleteFailure { object: object(9), error: error() }] };
+    let secret = TokenSecret { high: 0x0123_4567_89ab_cdef, low: 0xfedc_ba98_7654_3210 };
+    let export = ExportObjectRequest { context: CONTEXT, object: object(4) };
+    let import = ImportObjectRequest { context: CONTEXT, object: object(4), secret };
+    let imported = ImportObjectReply { metadata: Some(f32s([2])) };
     let cancel = CancelRequest { call: CallId::new(4, 0) };
     vec![
         call("delete_objects", "DeleteObjects: call 25", 7, delete),
@@ -34,6 +44,17 @@ pub(super) fn objects() -> Vec<super::Golden> {
         call("cancel", "Cancel: call 29", 8, cancel),
         call("fail_objects", "FailObjects: call 30", 10, fail),
         reply("fail_objects_reply", "FailObjects is completed; one id was in use", 10, Reply::FailObjects(failed)),
+        call("pin_objects", "PinObjects: call 31", 14, pin),
+        reply("pin_objects_reply", "PinObjects is completed; one id was unknown", 14, Reply::PinObjects(pinned)),
+        call("export_object", "ExportObject: call 32", 15, export),
+        reply(
+            "export_object_reply",
+            "ExportObject is completed",
+            15,
+            Reply::ExportObject(ExportObjectReply { secret }),
+        ),
+        call("import_object", "ImportObject: call 33", 16, import),
+        reply("import_object_reply", "ImportObject is completed", 16, Reply::ImportObject(imported)),
         reply("cancel_reply", "Cancel is completed", 8, Reply::Cancel(CancelReply {})),
     ]
 }
