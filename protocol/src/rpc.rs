@@ -120,4 +120,5 @@ calls! {
     31 PinObjects(PinObjectsRequest) -> PinObjectsReply,
     32 ExportObject(ExportObjectRequest) -> ExportObjectReply,
     33 ImportObject(ImportObjectRequest) -> ImportObjectReply,
+    34 ListObjects(ListObjectsRequest) -> ListObjectsReply,
 }

@@ -238,6 +238,7 @@ impl Serving {
             }
             Call::SendData(request) => self.data(batch, call, request, payload, served),
             Call::GetDevices(_)
+            | Call::ListObjects(_)
             | Call::CreateContext(_)
             | Call::CloseContext(_)
             | Call::KeepAlive(_)

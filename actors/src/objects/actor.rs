@@ -14,7 +14,7 @@ use remex_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Step, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, List, Listed, Resolve, SessionEnded, Stats, Step, Wanted,
     memory::{Account, Held, MemoryBudget, MemoryFreed},
     messages::answer_died,
     store::{Effect, Store},
@@ -131,6 +131,7 @@ impl Actor for ObjectManager {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        self.state.set_now(Instant::now().into_std());
         self.state.account.attach(ctx.address().recipient());
     }
 
@@ -152,6 +153,7 @@ impl Handler<Resolve> for ObjectManager {
     type Result = ();
 
     fn handle(&mut self, mut resolve: Resolve, ctx: &mut Context<Self>) {
+        self.state.set_now(Instant::now().into_std());
         let (session, answers) = (resolve.session, resolve.answers.clone());
         self.sessions.entry(session).or_insert_with(|| answers.clone());
         let mut rest = Rest { steps: std::mem::take(&mut resolve.steps).into_iter(), current: None, answers };
@@ -265,6 +267,14 @@ impl Handler<Published> for ObjectManager {
     fn handle(&mut self, Published { job, output, what }: Published, ctx: &mut Context<Self>) {
         self.state.published(job, output, what);
         self.carry_out(ctx);
+    }
+}
+
+impl Handler<List> for ObjectManager {
+    type Result = Result<Listed>;
+
+    fn handle(&mut self, list: List, _: &mut Context<Self>) -> Result<Listed> {
+        Ok(self.state.list(list, Instant::now().into_std()))
     }
 }
 

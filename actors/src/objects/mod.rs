@@ -23,6 +23,7 @@ mod jobs;
 mod lifetimes;
 #[cfg(test)]
 mod lifetimes_test;
+mod listing;
 mod memory;
 #[cfg(test)]
 mod memory_test;
@@ -43,6 +44,7 @@ mod tokens;
 pub use actor::{Neighbours, ObjectManager};
 pub use budget::{MemoryLimits, WhenFull};
 pub use jobs::Caller;
+pub use listing::{List, Listed};
 pub(crate) use memory::{Account, Holds};
 pub use memory::{MemoryBudget, MemoryFreed, MemoryUse};
 pub use messages::{

@@ -37,7 +37,7 @@ impl Store {
                 return self.refuse(caller, PutObjectRequest::KIND, &[object], error);
             }
         };
-        self.reserve(object);
+        self.reserve(object, None);
         match (data, room) {
             (Some(data), Room::Got(lease)) => self.store_put(caller, object, metadata, data, lease),
             (data, room) => {

@@ -36,6 +36,7 @@ impl Store {
         };
         let waiting = inputs.iter().filter(|input| matches!(input, Input::Waiting(_))).count() as u32;
         let missing = waiting + u32::from(compilation.is_some());
+        let name = run.name.clone();
         let work = Work::Run(RunJob {
             kind: run.kind,
             name: run.name,
@@ -48,7 +49,7 @@ impl Store {
             running: false,
             inferred: false,
         });
-        made.iter().for_each(|object| self.reserve(*object));
+        made.iter().for_each(|object| self.reserve(*object, Some(&name)));
         let id = self.add(Job { caller, deadline: run.deadline, inputs, missing, room: None, work }, &from);
         if let Some(compilation) = compilation {
             self.compiling.entry(compilation).or_default().push(id);
@@ -113,7 +114,7 @@ impl Store {
             if matches!(self.table.find(object), Found::Nothing) {
                 match origin {
                     Origin::Owner(owner) => {
-                        self.table.reserve(object);
+                        self.table.reserve(object, self.made(None));
                         self.want(object, owner, deadline);
                     }
                     Origin::Here | Origin::Anywhere => self.table.expect(object),

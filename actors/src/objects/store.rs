@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Instant,
 };
 
@@ -20,7 +21,7 @@ use super::{
     memory::{Account, Held},
     puts::Put,
     reserving::{HeldBack, Waits},
-    table::{Table, Waiter},
+    table::{Made, Table, Waiter},
     tokens::Tokens,
 };
 use crate::{Error, chance::Chance, executor::Task, limits::ObjectLimits, session::SessionId};
@@ -70,6 +71,9 @@ pub(crate) struct Store {
     pub(super) expected: BTreeMap<ObjectId, Instant>,
     /// Objects that are being fetched, from where and until when.
     pub(super) fetching: BTreeMap<ObjectId, (TaskIndex, Instant)>,
+    /// When the store began, once it is known, and the seconds since then: for the ages of objects.
+    pub(super) began: Option<Instant>,
+    pub(super) now: u32,
     pub(super) tokens: Tokens,
     /// Counts that sessions took over with tokens and have not released.
     pub(super) imported: BTreeMap<(SessionId, ObjectId), u32>,
@@ -102,6 +106,8 @@ impl Store {
             refused: 0,
             expected: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            began: None,
+            now: 0,
             tokens: Tokens::new(chance),
             imported: BTreeMap::new(),
             earliest: None,
@@ -113,7 +119,7 @@ impl Store {
 
     /// Stores a value that is there from the beginning (the ready chain).
     pub(crate) fn store(&mut self, id: ObjectId, value: Held) {
-        self.table.reserve(id);
+        self.table.reserve(id, self.made(None));
         self.settle(id, Ok(value));
     }
 
@@ -193,7 +199,7 @@ impl Store {
     /// An object fails before anybody began to make it. Its id is not taken.
     pub(super) fn poison(&mut self, object: ObjectId, cause: &Error) {
         self.expected.remove(&object);
-        let waiters = self.table.poison(object, cause.clone());
+        let waiters = self.table.poison(object, cause.clone(), self.now);
         self.notify(waiters, Err(cause.clone()));
     }
 
@@ -298,9 +304,25 @@ impl Store {
         }
     }
 
-    pub(super) fn reserve(&mut self, id: ObjectId) {
+    pub(super) fn reserve(&mut self, id: ObjectId, by: Option<&Arc<str>>) {
         self.expected.remove(&id);
-        self.table.reserve(id);
+        self.table.reserve(id, self.made(by));
+    }
+
+    /// It is so late for what is made from now on.
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
+        self.now = self.seconds(now);
+    }
+
+    /// Whole seconds since the store began.
+    pub(super) fn seconds(&self, now: Instant) -> u32 {
+        let passed = self.began.map_or(0, |began| now.saturating_duration_since(began).as_secs());
+        u32::try_from(passed).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn made(&self, by: Option<&Arc<str>>) -> Made {
+        Made { at: self.now, by: by.cloned() }
     }
 
     pub(super) fn settle(&mut self, id: ObjectId, outcome: Result<Held, Error>) {

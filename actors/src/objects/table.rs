@@ -1,6 +1,9 @@
 //! The objects of one context on one task. Pure.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, hash_map},
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 use remex_protocol::{
@@ -43,6 +46,7 @@ pub(crate) enum State {
 pub(crate) struct Entry {
     pub(crate) state: State,
     pub(crate) metadata: Option<TensorMetadata>,
+    pub(crate) made: Made,
     waiters: Vec<Waiter>,
     /// How many references there are, those of tokens among them.
     count: u32,
@@ -52,9 +56,32 @@ pub(crate) struct Entry {
     given_up: bool,
 }
 
+/// Where an object comes from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Made {
+    /// Seconds since the store began.
+    pub(crate) at: u32,
+    /// The program whose output it is.
+    pub(crate) by: Option<Arc<str>>,
+}
+
 impl Entry {
-    fn new(state: State) -> Self {
-        Self { state, metadata: None, waiters: Vec::new(), count: 1, pinned: false, given_up: false }
+    fn new(state: State, made: Made) -> Self {
+        Self { state, metadata: None, made, waiters: Vec::new(), count: 1, pinned: false, given_up: false }
+    }
+}
+
+impl Entry {
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up
     }
 }
 
@@ -100,6 +127,15 @@ impl Table {
     /// How many of them are tombstones.
     pub(crate) fn tombstones(&self) -> usize {
         self.tombstones
+    }
+
+    pub(crate) fn entry(&self, id: ObjectId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// All that is in it, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ObjectId, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
     /// How many objects are pinned.
@@ -160,14 +196,20 @@ impl Table {
         self.entries.get(&id).is_some_and(|entry| !matches!(entry.state, State::Expected))
     }
 
-    /// Somebody will make the object. The id is not taken. Says who waits for its metadata.
-    pub(crate) fn reserve(&mut self, id: ObjectId) {
-        self.entries.entry(id).or_insert_with(|| Entry::new(State::Pending)).state = State::Pending;
+    /// Somebody will make the object. The id is not taken.
+    pub(crate) fn reserve(&mut self, id: ObjectId, made: Made) {
+        match self.entries.entry(id) {
+            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(Entry::new(State::Pending, made)),
+            hash_map::Entry::Occupied(mut waited_for) => {
+                let entry = waited_for.get_mut();
+                (entry.state, entry.made) = (State::Pending, made);
+            }
+        }
     }
 
     /// Somebody waits for an object that nobody has announced.
     pub(crate) fn expect(&mut self, id: ObjectId) {
-        self.entries.entry(id).or_insert_with(|| Entry::new(State::Expected));
+        self.entries.entry(id).or_insert_with(|| Entry::new(State::Expected, Made::default()));
     }
 
     /// Lets a job wait for an object that is there and not ready.
@@ -221,8 +263,8 @@ impl Table {
     }
 
     /// Stores an object that failed before it was begun. The id is not taken. Says who waited.
-    pub(crate) fn poison(&mut self, id: ObjectId, error: Error) -> Vec<Waiter> {
-        self.reserve(id);
+    pub(crate) fn poison(&mut self, id: ObjectId, error: Error, at: u32) -> Vec<Waiter> {
+        self.reserve(id, Made { at, by: None });
         self.settle(id, Err(error))
     }
 
@@ -293,7 +335,7 @@ mod tests {
         let mut ids: Vec<_> = ends.iter().flat_map(|&prefix| ends.map(|local| id(prefix, local))).collect();
         ids.extend((0..1000).map(|_| id(rng.random_range(8..10), rng.random_range(100..u64::MAX / 2))));
         let mut table = Table::new(rng.random());
-        ids.iter().for_each(|id| table.reserve(*id));
+        ids.iter().for_each(|id| table.reserve(*id, Made::default()));
         ids.iter().for_each(|id| drop(table.settle(*id, Ok(Held::chain()))));
         ids.shuffle(&mut rng);
         while let Some(gone) = ids.pop() {

@@ -127,7 +127,8 @@ pub(super) fn default_object_manager(task: String, chance: Chance) -> ObjectMana
             foreseen: addr.clone().recipient(),
             ended: addr.clone().recipient(),
             close: addr.clone().recipient(),
-            inspect: addr.recipient(),
+            inspect: addr.clone().recipient(),
+            list: addr.recipient(),
         }
     })
 }

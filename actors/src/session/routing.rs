@@ -8,7 +8,7 @@ use remex_protocol::{
 /// The context that a call names.
 pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
     match body {
-        Call::GetDevices(_) | Call::Cancel(_) | Call::SendReadyChains(_) => None,
+        Call::GetDevices(_) | Call::ListObjects(_) | Call::Cancel(_) | Call::SendReadyChains(_) => None,
         Call::CreateContext(request) => Some(request.index),
         Call::CloseContext(request) => Some(request.context),
         Call::KeepAlive(request) => Some(request.context),
@@ -31,6 +31,7 @@ pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
 pub(super) fn is_for_context(body: &Call) -> bool {
     match body {
         Call::GetDevices(_)
+        | Call::ListObjects(_)
         | Call::CreateContext(_)
         | Call::CloseContext(_)
         | Call::KeepAlive(_)

@@ -26,6 +26,30 @@ pub(super) fn objects() -> Vec<super::Golden> {
     let export = ExportObjectRequest { context: CONTEXT, object: object(4) };
     let import = ImportObjectRequest { context: CONTEXT, object: object(4), secret };
     let imported = ImportObjectReply { metadata: Some(f32s([2])) };
+    let list = ListObjectsRequest { after: Some((1, object(3))), most: 2 };
+    let listed = ListedObject {
+        context: 1,
+        object: object(4),
+        metadata: Some(f32s([2])),
+        size_bytes: 8,
+        state: ObjectState::Ready,
+        holders: 1,
+        pinned: true,
+        age_ms: 5000,
+        program: Some("add".to_owned()),
+    };
+    let pending = ListedObject {
+        object: object(9),
+        metadata: None,
+        size_bytes: 0,
+        state: ObjectState::Pending,
+        holders: 2,
+        pinned: false,
+        age_ms: 0,
+        program: None,
+        ..listed.clone()
+    };
+    let listed = ListObjectsReply { objects: vec![listed, pending], rest: 7 };
     let cancel = CancelRequest { call: CallId::new(4, 0) };
     vec![
         call("delete_objects", "DeleteObjects: call 25", 7, delete),
@@ -55,6 +79,13 @@ pub(super) fn objects() -> Vec<super::Golden> {
         ),
         call("import_object", "ImportObject: call 33", 16, import),
         reply("import_object_reply", "ImportObject is completed", 16, Reply::ImportObject(imported)),
+        call("list_objects", "ListObjects: call 34", 17, list),
+        reply(
+            "list_objects_reply",
+            "ListObjects is completed; seven more are behind these",
+            17,
+            Reply::ListObjects(listed),
+        ),
         reply("cancel_reply", "Cancel is completed", 8, Reply::Cancel(CancelReply {})),
     ]
 }

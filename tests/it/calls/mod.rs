@@ -10,6 +10,7 @@ mod fetch_object;
 mod get_devices;
 mod import_object;
 mod keep_alive;
+mod list_objects;
 mod pin_objects;
 mod put_object;
 mod register_function;

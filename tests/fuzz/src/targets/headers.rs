@@ -42,6 +42,10 @@ pub(super) fn replies(input: &[u8]) {
         n if n < CALLS - 1 => ((kind::CALLS + n) | kind::COMPLETED, 0),
         n => ((kind::CALLS + n - (CALLS - 1)) | kind::COMPLETED, FAILED),
     };
+    if kind & kind::COMPLETED != 0 && Call::name_of(kind & !kind::COMPLETED).is_none() {
+        // No call of ours is answered so: that it ends the link is the target of whole streams.
+        return;
+    }
     let Some(frame) = alone(kind, flags, header, DecoderLimits::OPEN) else {
         assert!(kind & kind::COMPLETED == 0, "a reply that cannot be read costs its call alone");
         return;
