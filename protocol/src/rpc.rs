@@ -121,4 +121,7 @@ calls! {
     32 ExportObject(ExportObjectRequest) -> ExportObjectReply,
     33 ImportObject(ImportObjectRequest) -> ImportObjectReply,
     34 ListObjects(ListObjectsRequest) -> ListObjectsReply,
+    35 BeginPut(BeginPutRequest) -> BeginPutReply,
+    36 PutPart(PutPartRequest) -> PutPartReply,
+    37 FetchPart(FetchPartRequest) -> FetchPartReply,
 }

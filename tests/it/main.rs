@@ -15,6 +15,7 @@ mod expiry;
 mod extend;
 mod fabrics;
 mod faults;
+mod files;
 mod forms;
 mod hostile;
 mod limits;

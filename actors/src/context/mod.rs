@@ -27,6 +27,7 @@ mod outgoing;
 #[cfg(test)]
 mod outgoing_test;
 mod parked;
+mod parts;
 mod peer;
 mod plan;
 mod reach;

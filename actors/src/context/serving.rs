@@ -212,6 +212,12 @@ impl Serving {
                     Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
                 }
             }
+            body @ (Call::BeginPut(_) | Call::PutPart(_) | Call::FetchPart(_)) => {
+                match self.part(call, at, body, payload) {
+                    Ok(step) => served.steps.push(step),
+                    Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+                }
+            }
             body @ (Call::PinObjects(_) | Call::ExportObject(_) | Call::ImportObject(_)) => {
                 match self.lifetime(call, at, body) {
                     Ok(step) => served.steps.push(step),
@@ -222,7 +228,7 @@ impl Serving {
                 let deadline = until(at, request.time_left_ms);
                 let FetchObjectRequest { object, origin, .. } = *request;
                 match self.own_device(object).and_then(|()| self.local(origin)) {
-                    Ok(origin) => served.steps.push(Step::Await { call, object, origin, deadline }),
+                    Ok(origin) => served.steps.push(Step::Await { call, object, origin, part: None, deadline }),
                     Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
                 }
             }

@@ -20,7 +20,7 @@ use crate::{Error, session::SessionId};
 impl Store {
     pub(super) fn delete(&mut self, caller: Caller, objects: Vec<ObjectId>, mode: DeleteMode) {
         let mut failures = Vec::new();
-        for object in objects {
+        for &object in &objects {
             match self.table.give_up(object, mode) {
                 // Nearly always: nothing is said to nobody.
                 Ok(waiters) if waiters.is_empty() => {}
@@ -39,6 +39,9 @@ impl Store {
             if !self.imported.is_empty() {
                 self.count_less(caller.session, object, mode);
             }
+        }
+        if !self.parts.is_empty() {
+            self.end_parts_of(&objects);
         }
         self.answer(caller, Reply::DeleteObjects(DeleteObjectsReply { failures }), Bytes::new());
     }

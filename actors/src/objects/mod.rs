@@ -28,6 +28,9 @@ mod memory;
 #[cfg(test)]
 mod memory_test;
 mod messages;
+mod parts;
+#[cfg(test)]
+mod parts_test;
 mod puts;
 mod reserving;
 #[cfg(test)]
@@ -51,4 +54,5 @@ pub use messages::{
     Binding, Bound, Close, Fetched, Finished, Foreseen, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want,
     Wanted,
 };
+pub use parts::Part;
 pub use table::Value;

@@ -134,7 +134,7 @@ impl Rig {
 
     pub(super) fn fetch(&mut self, call: u32, object: u64, origin: Origin) -> &mut Self {
         let deadline = self.start + Self::LIMIT;
-        self.step(Step::Await { call: Self::call(call), object: id(object), origin, deadline })
+        self.step(Step::Await { call: Self::call(call), object: id(object), origin, part: None, deadline })
     }
 
     /// Puts the vector of its number.

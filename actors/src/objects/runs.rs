@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use remex_protocol::{
-    Body, ErrorCode, Frame, RemoteError, Reply,
+    Body, ErrorCode, Frame, RemoteError,
     calls::*,
     ids::ObjectId,
     tensor::{Tensor, TensorMetadata},
@@ -173,7 +173,7 @@ impl Store {
 
     fn known(&mut self, waiter: Waiter) {
         let Some(job) = self.jobs.get_mut(waiter.job) else { return };
-        let (caller, fetch) = (job.caller, matches!(job.work, Work::Fetch));
+        let (caller, fetch) = (job.caller, matches!(job.work, Work::Fetch(_)));
         // Of a job that runs the inputs are with the program.
         let Some(&Input::Waiting(object)) = job.inputs.get(waiter.input as usize) else { return };
         if !fetch {
@@ -263,13 +263,10 @@ impl Store {
                     reserved,
                 })));
             }
-            Work::Fetch => {
-                let caller = job.caller;
+            Work::Fetch(part) => {
+                let (caller, part) = (job.caller, *part);
                 self.jobs.remove(id);
-                for tensor in tensors {
-                    let metadata = tensor.metadata().clone();
-                    self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), tensor.bytes().clone());
-                }
+                tensors.iter().for_each(|tensor| self.answer_fetch(caller, tensor, part));
             }
         }
     }

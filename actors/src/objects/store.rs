@@ -19,6 +19,7 @@ use super::{
     Step, Want,
     jobs::{Caller, Input, Job, JobId, Jobs, RunJob, Work},
     memory::{Account, Held},
+    parts::{Part, Parts},
     puts::Put,
     reserving::{HeldBack, Waits},
     table::{Made, Table, Waiter},
@@ -71,8 +72,11 @@ pub(crate) struct Store {
     pub(super) expected: BTreeMap<ObjectId, Instant>,
     /// Objects that are being fetched, from where and until when.
     pub(super) fetching: BTreeMap<ObjectId, (TaskIndex, Instant)>,
-    /// When the store began, once it is known, and the seconds since then: for the ages of objects.
+    /// Puts that have their memory and not all of their bytes.
+    pub(super) parts: BTreeMap<ObjectId, Parts>,
+    /// When the store began, once it is known, what time it is, and the whole seconds between: for the ages of objects.
     pub(super) began: Option<Instant>,
+    pub(super) clock: Option<Instant>,
     pub(super) now: u32,
     pub(super) tokens: Tokens,
     /// Counts that sessions took over with tokens and have not released.
@@ -106,7 +110,9 @@ impl Store {
             refused: 0,
             expected: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            parts: BTreeMap::new(),
             began: None,
+            clock: None,
             now: 0,
             tokens: Tokens::new(chance),
             imported: BTreeMap::new(),
@@ -129,8 +135,14 @@ impl Store {
         match step {
             Step::Run(run) => self.run(session, *run),
             Step::Refuse { call, kind, outputs, error } => self.refuse(caller(call), kind, &outputs, error),
-            Step::Await { call, object, origin, deadline } => self.fetch(caller(call), object, origin, deadline),
-            Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data),
+            Step::Await { call, object, origin, part, deadline } => {
+                self.fetch(caller(call), object, origin, part, deadline);
+            }
+            Step::Begin { call, object, metadata, patience } => {
+                self.put(caller(call), object, metadata, None, Some(patience));
+            }
+            Step::Part { call, object, offset, data, at } => self.put_part(caller(call), object, offset, &data, at),
+            Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data, None),
             Step::Payload { call, data } => self.payload(caller(call), data),
             Step::Delete { call, objects, mode } => self.delete(caller(call), objects, mode),
             Step::Fail { call, objects, cause } => self.fail_objects(caller(call), objects, cause),
@@ -164,16 +176,17 @@ impl Store {
         }
     }
 
-    fn fetch(&mut self, caller: Caller, object: ObjectId, origin: Origin, deadline: Instant) {
+    fn fetch(&mut self, caller: Caller, object: ObjectId, origin: Origin, part: Option<Part>, deadline: Instant) {
+        let kind = part.map_or(FetchObjectRequest::KIND, |_| FetchPartRequest::KIND);
         let unknown = self.unknown([object]);
         let checked = self.check_jobs().and_then(|()| self.check_objects(unknown));
         let input = checked.and_then(|()| self.input(object, origin));
         match input {
-            Err(error) => self.answer_failed::<FetchObjectRequest>(caller, error),
+            Err(error) => self.answer_with(caller, kind, error),
             Ok(input) => {
                 let missing = u32::from(matches!(input, Input::Waiting(_)));
                 let inputs = [input].into_iter().collect();
-                let job = Job { caller, deadline, inputs, missing, room: None, work: Work::Fetch };
+                let job = Job { caller, deadline, inputs, missing, room: None, work: Work::Fetch(part) };
                 let id = self.add(job, &[(object, origin)]);
                 if missing == 0 {
                     self.start(id);
@@ -221,6 +234,7 @@ impl Store {
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
         let puts: Vec<_> = self.puts.keys().filter(|(of, _)| *of == session).copied().collect();
         puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
+        self.end_parts_of_session(session, &error);
         self.end_imports(session);
         self.look_at_events();
     }
@@ -233,6 +247,7 @@ impl Store {
         puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
         self.look_at_events();
         self.table = Table::new(0);
+        self.parts.clear();
         self.held_back.clear();
         self.closed = Some(error);
     }
@@ -244,12 +259,14 @@ impl Store {
         let message = "the call was not done by its deadline";
         let error = self.here(RemoteError::new(ErrorCode::DeadlineExceeded, message));
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        self.expire_parts(now);
         self.look_at_events();
         let late: Vec<_> = self.expected.extract_if(.., |_, until| *until <= now).map(|(id, _)| id).collect();
         late.into_iter().for_each(|id| self.table.forget_expected(id));
         self.end_leases(now);
         let jobs = self.jobs.iter().map(|(_, job)| job.deadline);
-        self.earliest = jobs.chain(self.expected.values().copied()).chain(self.tokens.earliest()).min();
+        let others = self.tokens.earliest().into_iter().chain(self.next_part_until());
+        self.earliest = jobs.chain(self.expected.values().copied()).chain(others).min();
     }
 
     /// An object that another task was asked for has come, or will not.
@@ -312,6 +329,7 @@ impl Store {
     /// It is so late for what is made from now on.
     pub(crate) fn set_now(&mut self, now: Instant) {
         self.began.get_or_insert(now);
+        self.clock = Some(now);
         self.now = self.seconds(now);
     }
 
@@ -367,7 +385,7 @@ impl Store {
     pub(super) fn run_job(&mut self, id: JobId) -> Option<&mut RunJob> {
         match &mut self.jobs.get_mut(id)?.work {
             Work::Run(run) => Some(run),
-            Work::Fetch => None,
+            Work::Fetch(_) => None,
         }
     }
 }

@@ -19,6 +19,9 @@ pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
         Call::DeleteObjects(request) => Some(request.context),
         Call::FailObjects(request) => Some(request.context),
         Call::PinObjects(request) => Some(request.context),
+        Call::BeginPut(request) => Some(request.context),
+        Call::PutPart(request) => Some(request.context),
+        Call::FetchPart(request) => Some(request.context),
         Call::ExportObject(request) => Some(request.context),
         Call::ImportObject(request) => Some(request.context),
         Call::FetchObject(request) => Some(request.context),
@@ -44,6 +47,9 @@ pub(super) fn is_for_context(body: &Call) -> bool {
         | Call::DeleteObjects(_)
         | Call::FailObjects(_)
         | Call::PinObjects(_)
+        | Call::BeginPut(_)
+        | Call::PutPart(_)
+        | Call::FetchPart(_)
         | Call::ExportObject(_)
         | Call::ImportObject(_)
         | Call::FetchObject(_)

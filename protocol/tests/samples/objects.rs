@@ -50,6 +50,17 @@ pub(super) fn objects() -> Vec<super::Golden> {
         ..listed.clone()
     };
     let listed = ListObjectsReply { objects: vec![listed, pending], rest: 7 };
+    let begin = BeginPutRequest { context: CONTEXT, object: object(2), metadata: f32s([2]), patience_ms: 60_000 };
+    let part = PutPartRequest { context: CONTEXT, object: object(2), offset: 4 };
+    let wanted = FetchPartRequest {
+        context: CONTEXT,
+        object: object(2),
+        origin: Origin::Here,
+        offset: 4,
+        len: 65_536,
+        time_left_ms: 60_000,
+    };
+    let some = FetchPartReply { metadata: f32s([2]) };
     let cancel = CancelRequest { call: CallId::new(4, 0) };
     vec![
         call("delete_objects", "DeleteObjects: call 25", 7, delete),
@@ -86,6 +97,12 @@ pub(super) fn objects() -> Vec<super::Golden> {
             17,
             Reply::ListObjects(listed),
         ),
+        call("begin_put", "BeginPut: call 35", 18, begin),
+        reply("begin_put_reply", "BeginPut is completed", 18, Reply::BeginPut(BeginPutReply {})),
+        call("put_part", "PutPart: call 36", 19, part).with(data(&[2.0]), true),
+        reply("put_part_reply", "PutPart is completed", 19, Reply::PutPart(PutPartReply {})),
+        call("fetch_part", "FetchPart: call 37", 20, wanted),
+        reply("fetch_part_reply", "FetchPart is completed", 20, Reply::FetchPart(some)).with(data(&[2.0]), true),
         reply("cancel_reply", "Cancel is completed", 8, Reply::Cancel(CancelReply {})),
     ]
 }
