@@ -11,9 +11,16 @@ use remex_actors::{
     context::{ContextShared, DistributedContext, TaskContext},
     envelope::ask,
     link::Identity,
-    server::{self, CloseEverywhere, ContextConfig, CreateContext, Discover, Discovered, ServerStats, Started, Stop},
+    server::{
+        self, CloseEverywhere, ContextConfig, CreateContext, Discover, Discovered, ListObjects, ServerStats, Started,
+        Stop,
+    },
 };
-use remex_protocol::cluster::{Address, TaskName};
+use remex_protocol::{
+    calls::ListObjectsReply,
+    cluster::{Address, TaskName},
+    ids::ObjectId,
+};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{Error, Result};
@@ -65,6 +72,17 @@ impl ServerHandle {
     /// Asks the tasks at these addresses who they are and what devices they have.
     pub async fn discover(&self, addresses: Vec<Address>, wait: Duration) -> Result<Vec<Discovered>> {
         ask(&self.0.server.clone().recipient(), Discover { addresses, wait }).await
+    }
+
+    /// The objects of the task at an address, those of all its contexts, a page of at most 1,000: of any task that can be
+    /// dialled, without a context. The next page begins behind the last object of this one.
+    pub async fn objects(
+        &self,
+        address: Address,
+        after: Option<(u64, ObjectId)>,
+        most: u32,
+    ) -> Result<ListObjectsReply> {
+        ask(&self.0.server.clone().recipient(), ListObjects { address, after, most }).await
     }
 
     /// How many contexts, sessions, objects, bytes and calls there are on this task, and what it refused.

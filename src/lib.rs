@@ -105,7 +105,7 @@ pub use remex_actors::{
     },
     handles::{
         Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler, RemoteTensor,
-        TensorHandle,
+        Scope, TensorHandle,
     },
     limits::{ObjectLimits, ProgramLimits, TaskLimits},
     objects::{MemoryLimits, WhenFull},
@@ -125,6 +125,7 @@ pub use remex_protocol::{
     cluster::{Address, ClusterConfig, CollectiveGroup, TaskName},
     collective::Reduction,
     handshake::Credits,
+    ids::{ObjectId, ObjectToken},
     signature::{Arg, ArgType, Dim, Signature, SignatureError, Term},
     tensor::{self, DType, Shape, Tensor, TensorMetadata},
 };

@@ -11,6 +11,8 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
         ("remex_sessions", stats.sessions as f64),
         ("remex_objects", stats.objects as f64),
         ("remex_tombstones", stats.tombstones as f64),
+        ("remex_pinned", stats.pinned as f64),
+        ("remex_tokens", stats.tokens as f64),
         ("remex_jobs", stats.jobs as f64),
         ("remex_memory_used_bytes", stats.memory_used as f64),
         ("remex_memory_peak_bytes", stats.memory_peak as f64),

@@ -28,6 +28,7 @@ pub mod envelope;
 mod error;
 pub mod executor;
 pub mod fabric;
+mod files;
 pub mod handles;
 pub mod limits;
 pub mod link;

@@ -52,13 +52,18 @@ pub struct ObjectLimits {
     /// Tombstones: objects that were given up before they were ready. Past it a call that would make an object fails with
     /// `ResourceExhausted` until programs have ended. Default 1,048,576.
     pub tombstones: usize,
+    /// Objects that are pinned. Past it one more pin fails with `ResourceExhausted`. Default 1,048,576.
+    pub pins: usize,
+    /// Tokens for handing objects over, live or over for less than a minute: those of the last two minutes. Past it another
+    /// export fails with `ResourceExhausted`. Default 65,536; each takes about 100 bytes.
+    pub tokens: usize,
     /// Calls that wait or run. Past it one more fails with `Overloaded`. Default 262,144.
     pub jobs: usize,
 }
 
 impl Default for ObjectLimits {
     fn default() -> Self {
-        Self { objects: 16 << 20, tombstones: 1 << 20, jobs: 262_144 }
+        Self { objects: 16 << 20, tombstones: 1 << 20, pins: 1 << 20, tokens: 65_536, jobs: 262_144 }
     }
 }
 

@@ -16,8 +16,8 @@ use crate::{
     cluster::MAX_GROUPS,
     error::MAX_VIA,
     frame::{
-        MAX_ARGS, MAX_ATTR_LEN, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_NAME, MAX_TASKS,
-        MAX_TRANSFERS,
+        MAX_ARGS, MAX_ATTR_LEN, MAX_BAGGAGE, MAX_CREDENTIALS, MAX_DATA_HEADER, MAX_DELETES, MAX_LISTED, MAX_NAME,
+        MAX_TASKS, MAX_TRANSFERS,
     },
     signature::{Dim, MAX_FACTORS, MAX_TERMS},
     tensor::MAX_RANK,
@@ -41,6 +41,8 @@ lists! {
     args, MAX_ARGS, "inputs or outputs";
     /// Objects of one delete, and those that failed.
     deletes, MAX_DELETES, "objects to delete";
+    /// Objects of one page of a list.
+    listed, MAX_LISTED, "objects";
     /// Tasks and devices.
     tasks, MAX_TASKS, "tasks or devices";
     /// Groups of a context.

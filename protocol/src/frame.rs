@@ -52,6 +52,8 @@ pub const MAX_ATTR_LEN: usize = 4096;
 pub const MAX_ATTRS_TOTAL: usize = 16_384;
 /// Most objects in one `DeleteObjects`.
 pub const MAX_DELETES: usize = 16_384;
+/// Most objects that one `ListObjects` is answered with.
+pub const MAX_LISTED: usize = 1000;
 /// Longest name of a program, job, device type, format or tensor, in bytes.
 pub const MAX_NAME: usize = 256;
 /// Most tasks, and most devices, of a context.

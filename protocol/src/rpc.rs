@@ -117,4 +117,11 @@ calls! {
     28 SendData(SendDataRequest) -> SendDataReply,
     29 Cancel(CancelRequest) -> CancelReply,
     30 FailObjects(FailObjectsRequest) -> FailObjectsReply,
+    31 PinObjects(PinObjectsRequest) -> PinObjectsReply,
+    32 ExportObject(ExportObjectRequest) -> ExportObjectReply,
+    33 ImportObject(ImportObjectRequest) -> ImportObjectReply,
+    34 ListObjects(ListObjectsRequest) -> ListObjectsReply,
+    35 BeginPut(BeginPutRequest) -> BeginPutReply,
+    36 PutPart(PutPartRequest) -> PutPartReply,
+    37 FetchPart(FetchPartRequest) -> FetchPartReply,
 }

@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod devices;
 mod failure;
+mod objects;
 mod output;
 mod parse;
 mod programs;
@@ -36,6 +37,8 @@ enum Command {
     Run(run::Args),
     /// Who is there, and what have they got
     Devices(devices::Args),
+    /// What is stored on workers
+    Objects(objects::Args),
     /// Measure
     Bench(bench::Args),
 }
@@ -51,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Run(args) => run::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Objects(args) => objects::run(args),
         Command::Bench(args) => bench::run(args),
     };
     match done {

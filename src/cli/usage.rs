@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_sentence_says_what_was_wrong_and_what_would_be_right() {
         for (line, words) in [
-            ("remex", &["which command?", "demo, serve, run, devices, bench"][..]),
+            ("remex", &["which command?", "demo, serve, run, devices, objects, bench"][..]),
             ("remex sevre", &["'sevre'", "serve"]),
             ("remex serve --indx 3", &["unexpected argument '--indx'", "'--index'"]),
             ("remex serve --index x", &["invalid value 'x' for '--index"]),

@@ -66,7 +66,8 @@ async fn a_dead_object_manager_fails_its_calls() {
                 foreseen: manager.clone().recipient(),
                 ended: manager.clone().recipient(),
                 close: manager.clone().recipient(),
-                inspect: manager.recipient(),
+                inspect: manager.clone().recipient(),
+                list: manager.recipient(),
             }
         }))
     });

@@ -220,8 +220,9 @@ async fn an_object_manager_can_be_replaced() {
                 fetched: inner.clone().recipient(),
                 foreseen: inner.clone().recipient(),
                 ended: inner.clone().recipient(),
-                close: inner.recipient(),
+                close: inner.clone().recipient(),
                 inspect: watching.recipient(),
+                list: inner.recipient(),
             }
         }))
     });

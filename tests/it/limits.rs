@@ -122,6 +122,28 @@ async fn objects_and_calls_are_bounded() {
 
 /// I8.
 #[actix::test]
+async fn pins_and_tokens_are_bounded() {
+    let cluster = limited(|limits| {
+        limits.objects.pins = 1;
+        limits.objects.tokens = 1;
+    })
+    .await;
+    let context = cluster.context().await.unwrap();
+    let (a, b) = (put(&context, 1, &[1.0]).await, put(&context, 1, &[2.0]).await);
+    a.pin().await.unwrap();
+    assert_error(&b.pin().await.unwrap_err(), ErrorCode::ResourceExhausted, &["1 objects are pinned"]);
+    a.export().await.unwrap();
+    assert_error(&b.export().await.unwrap_err(), ErrorCode::ResourceExhausted, &["1 tokens were made"]);
+    let stats = cluster.task(1).stats().await.unwrap();
+    assert_eq!((stats.pinned, stats.tokens, stats.refused.objects), (1, 1, 2));
+    context.unpin(a.id()).await.unwrap();
+    b.pin().await.unwrap();
+    drop((a, b));
+    end(cluster, context).await;
+}
+
+/// I8.
+#[actix::test]
 async fn observers_are_bounded() {
     let mut limits = TaskLimits::default();
     limits.observers = 1;

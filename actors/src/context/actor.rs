@@ -63,6 +63,8 @@ pub struct Objects {
     pub close: Recipient<Close>,
     /// Its numbers.
     pub inspect: Recipient<crate::objects::Inspect>,
+    /// What it has, for those who look.
+    pub list: Recipient<crate::objects::List>,
 }
 
 /// What a context is made of.

@@ -80,6 +80,18 @@ impl Ingress {
         self.push(Queued::Release { to, object });
     }
 
+    /// The same for many, in order, and all in one message to each task.
+    pub(crate) fn push_releases(&self, released: impl IntoIterator<Item = (TaskIndex, ObjectId)>) {
+        let mut queue = self.lock();
+        let before = queue.len();
+        queue.extend(released.into_iter().map(|(to, object)| Queued::Release { to, object }));
+        let tell = before == 0 && !queue.is_empty();
+        drop(queue);
+        if tell {
+            self.tell();
+        }
+    }
+
     /// Goes the way of the call, behind it: a cancel that came first would find nothing.
     pub(crate) fn push_cancel(&self, to: TaskIndex, call: CallId) {
         self.push(Queued::Cancel { to, call });

@@ -126,6 +126,11 @@ impl RemoteExecute {
         self
     }
 
+    /// Whether its outputs get new ids.
+    pub(super) fn makes_ids(&self) -> bool {
+        matches!(self.form, OutputForm::New { .. })
+    }
+
     /// Gives up after so long, unless it says otherwise itself.
     pub(super) fn within(mut self, limit: Option<Duration>) -> Self {
         self.deadline = self.deadline.or(limit);

@@ -20,12 +20,14 @@ mod draft;
 mod fetching;
 mod in_flight;
 mod ingress;
+mod lifetimes;
 mod messages;
 mod op;
 mod outgoing;
 #[cfg(test)]
 mod outgoing_test;
 mod parked;
+mod parts;
 mod peer;
 mod plan;
 mod reach;

@@ -79,7 +79,7 @@ impl ContextShared {
     }
 
     /// The same for a call that may take `limit`: what stands for the context there, and what is left of the time.
-    pub(super) async fn enter(&self, task: TaskIndex, limit: Option<Duration>) -> Result<(ContextIndex, Duration)> {
+    pub(crate) async fn enter(&self, task: TaskIndex, limit: Option<Duration>) -> Result<(ContextIndex, Duration)> {
         let limit = limit.unwrap_or(self.default_deadline);
         if let Some(link) = self.find(task)? {
             return Ok((link.index, limit));

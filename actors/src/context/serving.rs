@@ -217,11 +217,23 @@ impl Serving {
                     Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
                 }
             }
+            body @ (Call::BeginPut(_) | Call::PutPart(_) | Call::FetchPart(_)) => {
+                match self.part(call, at, body, payload) {
+                    Ok(step) => served.steps.push(step),
+                    Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+                }
+            }
+            body @ (Call::PinObjects(_) | Call::ExportObject(_) | Call::ImportObject(_)) => {
+                match self.lifetime(call, at, body) {
+                    Ok(step) => served.steps.push(step),
+                    Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
+                }
+            }
             Call::FetchObject(request) => {
                 let deadline = until(at, request.time_left_ms);
                 let FetchObjectRequest { object, origin, .. } = *request;
                 match self.own_device(object).and_then(|()| self.local(origin)) {
-                    Ok(origin) => served.steps.push(Step::Await { call, object, origin, deadline }),
+                    Ok(origin) => served.steps.push(Step::Await { call, object, origin, part: None, deadline }),
                     Err(error) => served.answers.push(self.frame(call, kind, Err(error))),
                 }
             }
@@ -237,14 +249,12 @@ impl Serving {
             }
             Call::SendData(request) => self.data(batch, call, request, payload, served),
             Call::GetDevices(_)
+            | Call::ListObjects(_)
             | Call::CreateContext(_)
             | Call::CloseContext(_)
             | Call::KeepAlive(_)
             | Call::SendReadyChains(_)
-            | Call::Cancel(_) => {
-                let error = Error::new(ErrorCode::Internal, "this call is not a context's: must not happen");
-                served.answers.push(self.frame(call, kind, Err(error)));
-            }
+            | Call::Cancel(_) => served.answers.push(self.frame(call, kind, Err(misrouted()))),
         }
     }
 
@@ -353,6 +363,11 @@ impl Serving {
         };
         Frame::new(call, body)
     }
+}
+
+/// A session knows which calls are for contexts.
+pub(super) fn misrouted() -> Error {
+    Error::new(ErrorCode::Internal, "this call is not a context's: must not happen")
 }
 
 pub(super) fn no_such_device(object: ObjectId) -> Error {

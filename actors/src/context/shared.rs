@@ -283,6 +283,11 @@ impl ContextShared {
         self.prefix.0 ^ self.next_local.load(Ordering::Relaxed)
     }
 
+    /// A number that tells files of this task from those of others.
+    pub(crate) fn new_tag(&self) -> u64 {
+        self.prefix.0.wrapping_add(self.next_local.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// A new id on a device. Nothing is sent.
     pub(crate) fn new_id(&self, device: DeviceIndex) -> ObjectId {
         ObjectId { prefix: self.prefix, local: self.next_local.fetch_add(1, Ordering::Relaxed), device }
@@ -301,6 +306,13 @@ impl ContextShared {
     pub(crate) fn release(&self, owner: TaskIndex, object: ObjectId) {
         if self.closed.get().is_none() {
             self.ingress.push_release(owner, object);
+        }
+    }
+
+    /// Objects are released together.
+    pub(crate) fn release_all(&self, released: Vec<(TaskIndex, ObjectId)>) {
+        if self.closed.get().is_none() {
+            self.ingress.push_releases(released);
         }
     }
 

@@ -10,7 +10,7 @@ use remex_protocol::{
     DeviceName, ErrorCode,
     calls::DeleteFailure,
     cluster::{GroupMembers, TaskInfo, TaskName},
-    ids::{ContextId, ObjectId},
+    ids::{ContextId, ObjectId, TaskIndex},
     tensor::Tensor,
 };
 use tokio::time::Instant;
@@ -19,7 +19,9 @@ use super::{CallContext, ContextShared, RegisterFunction, Registering, RemoteExe
 use crate::{
     Error, Result,
     collectives::Group,
-    handles::{Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler},
+    handles::{
+        Chain, Execution, ObjectRef, ProgramHandle, RemoteChain, RemoteExecuteSpec, RemoteOpHandler, ScopeObjects,
+    },
     rendezvous::Receiving,
 };
 
@@ -32,8 +34,10 @@ use crate::{
 /// with it and are not done are cancelled when the run is cancelled or fails.
 #[derive(Clone, Debug)]
 pub struct TaskContext {
-    shared: Arc<ContextShared>,
+    pub(super) shared: Arc<ContextShared>,
     run: Option<Arc<RunCalls>>,
+    /// What is made belongs to this scope.
+    scope: Option<Arc<ScopeObjects>>,
 }
 
 /// What a run of a program has called.
@@ -66,13 +70,13 @@ impl Drop for RunGuard {
 impl TaskContext {
     /// One that belongs to nobody's run.
     pub fn new(shared: Arc<ContextShared>) -> Self {
-        Self { shared, run: None }
+        Self { shared, run: None, scope: None }
     }
 
     /// One that belongs to a run that ends at `until` at the latest.
     pub(crate) fn of_run(shared: Arc<ContextShared>, until: Instant) -> (Self, RunGuard) {
         let run = Some(Arc::new(RunCalls { until, calls: Mutex::new(Some(Vec::new())) }));
-        let context = Self { shared, run };
+        let context = Self { shared, run, scope: None };
         (context.clone(), RunGuard(Some(context)))
     }
 
@@ -80,13 +84,33 @@ impl TaskContext {
         self.run.as_ref().map(|run| &run.calls)
     }
 
+    /// The same context, with what is made belonging to a scope.
+    pub(crate) fn in_scope(&self, scope: Arc<ScopeObjects>) -> Self {
+        Self { scope: Some(scope), ..self.clone() }
+    }
+
+    pub(crate) fn scope_objects(&self) -> Option<&Arc<ScopeObjects>> {
+        self.scope.as_ref()
+    }
+
+    /// An object was made; it ends with the scope, if there is one.
+    pub(super) fn scoped(&self, object: ObjectRef) -> ObjectRef {
+        self.scope.iter().for_each(|scope| scope.add(std::slice::from_ref(&object)));
+        object
+    }
+
+    pub(crate) fn release_all(&self, released: Vec<(TaskIndex, ObjectId)>) {
+        self.shared.release_all(released);
+    }
+
     /// How long something may take that does not say so itself.
-    fn limit(&self) -> Option<Duration> {
+    pub(super) fn limit(&self) -> Option<Duration> {
         self.run.as_ref().map(|run| run.until.saturating_duration_since(Instant::now()))
     }
 
-    /// A call was made; it ends with the run, if there is one.
-    fn made(&self, execution: Execution) -> Execution {
+    /// A call was made; it ends with the run, if there is one, and what it makes under new ids with the scope.
+    fn made(&self, execution: Execution, new_ids: bool) -> Execution {
+        self.scope.iter().filter(|_| new_ids).for_each(|scope| scope.add(&execution.outputs));
         let Some(calls) = self.calls() else { return execution };
         match &mut *calls.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(calls) => {
@@ -173,18 +197,23 @@ impl TaskContext {
     /// Runs a program. Resolves when the call is admitted, with its chain, outputs and handles, long before it has run.
     /// Dropping the future, the chain or the handles cancels nothing.
     pub async fn execute(&self, execute: RemoteExecute) -> Result<Execution> {
-        self.shared.execute(execute.within(self.limit())).await.map(|made| self.made(made))
+        let new_ids = execute.makes_ids();
+        self.shared.execute(execute.within(self.limit())).await.map(|made| self.made(made, new_ids))
     }
 
     /// The same without waiting for credits: `Overloaded` if the receiver's are used up. Its task has been reached, since
     /// the program was registered there.
     pub fn try_execute(&self, execute: RemoteExecute) -> Result<Execution> {
-        self.shared.try_execute(execute.within(self.limit())).map(|made| self.made(made))
+        let new_ids = execute.makes_ids();
+        self.shared.try_execute(execute.within(self.limit())).map(|made| self.made(made, new_ids))
     }
 
     /// Runs a program and waits until it is done; makes the call again where `call` allows it, with new ids each time.
     pub async fn execute_with(&self, execute: RemoteExecute, call: &CallContext) -> Result<Execution> {
-        self.shared.execute_with(execute, &call.within(self.limit())).await
+        let new_ids = execute.makes_ids();
+        let execution = self.shared.execute_with(execute, &call.within(self.limit())).await?;
+        self.scope.iter().filter(|_| new_ids).for_each(|scope| scope.add(&execution.outputs));
+        Ok(execution)
     }
 
     /// Issues ops on a device, each after those that this task issued on the device's task before. An error if the context
@@ -196,13 +225,13 @@ impl TaskContext {
 
     /// Issues an op on the device that it names. Resolves when it is admitted.
     pub async fn execute_op(&self, op: RemoteExecuteOp) -> Result<Execution> {
-        self.shared.execute_op(op.within(self.limit())).await.map(|made| self.made(made))
+        self.shared.execute_op(op.within(self.limit())).await.map(|made| self.made(made, true))
     }
 
     /// The same without waiting for credits: `Overloaded` if the receiver's are used up, an error if its task was not
     /// reached before.
     pub fn try_execute_op(&self, op: RemoteExecuteOp) -> Result<Execution> {
-        self.shared.try_execute_op(op.within(self.limit())).map(|made| self.made(made))
+        self.shared.try_execute_op(op.within(self.limit())).map(|made| self.made(made, true))
     }
 
     /// Gives up on a call: its promises fail with `Cancelled`, unless they have settled. A program that runs is dropped
@@ -213,22 +242,19 @@ impl TaskContext {
 
     /// An id on a device, for [`RemoteExecute::outputs_into`]. Nothing is sent.
     pub fn new_object(&self, device: &str) -> Result<ObjectRef> {
-        self.shared.allocate(&parse(device)?)
+        self.shared.allocate(&parse(device)?).map(|object| self.scoped(object))
     }
 
     /// A reference to an object that another task made, or will make, and [kept](ObjectRef::keep). When the last clone of
     /// it is dropped, the object is released: adopt an id once. Nothing is sent.
     pub fn adopt(&self, id: ObjectId) -> Result<ObjectRef> {
-        if self.shared.owner(id.device).is_none() {
-            let message = format!("object {id} is on a device that the context does not have");
-            return Err(Error::new(ErrorCode::DeviceNotFound, message));
-        }
+        self.shared.owner_of(id)?;
         Ok(self.shared.object(id).adopted())
     }
 
     /// Stores a tensor on a device and waits until it is there.
     pub async fn put(&self, device: &DeviceName, tensor: Tensor) -> Result<ObjectRef> {
-        self.shared.put(device, tensor, self.limit()).await
+        self.shared.put(device, tensor, self.limit()).await.map(|object| self.scoped(object))
     }
 
     /// Brings an object's data here. Waits until it is ready, within the context's deadline.

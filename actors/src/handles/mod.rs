@@ -8,6 +8,7 @@ mod object_ref;
 mod op_handler;
 mod program;
 mod remote_chain;
+mod scope;
 mod tensor_handle;
 
 pub use chain::Chain;
@@ -16,4 +17,6 @@ pub use object_ref::ObjectRef;
 pub use op_handler::RemoteOpHandler;
 pub use program::{ProgramHandle, RemoteExecuteSpec};
 pub use remote_chain::RemoteChain;
+pub use scope::Scope;
+pub(crate) use scope::ScopeObjects;
 pub use tensor_handle::{RemoteTensor, TensorHandle};

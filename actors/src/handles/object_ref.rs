@@ -10,9 +10,9 @@ use std::{
 
 use remex_protocol::{
     DeviceName, Effect, ErrorCode, RemoteError,
-    calls::Origin,
+    calls::{Origin, PinMode},
     cluster::TaskName,
-    ids::{ObjectId, TaskIndex},
+    ids::{ObjectId, ObjectToken, TaskIndex},
     tensor::TensorMetadata,
 };
 
@@ -90,6 +90,35 @@ impl ObjectRef {
         // Of what was deleted there is nothing to keep: then it stays as it is.
         let _ = self.0.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, kept);
         self.0.id
+    }
+
+    /// Lets the object stay on its task though nobody refers to it, until it is [unpinned](crate::context::TaskContext::unpin)
+    /// or its context ends; gives its id, by which calls can name it. To pin what is pinned changes nothing; an explicit
+    /// delete of it fails. Fails with `NotFound` if there is no such object, `ResourceExhausted` if the task pins no more.
+    pub async fn pin(&self) -> Result<ObjectId> {
+        self.check_lives()?;
+        self.0.context.pin(self.0.id, PinMode::Pin, None).await.map(|()| self.0.id)
+    }
+
+    /// A token with which another client of the context takes the object over, with
+    /// [`import`](crate::context::TaskContext::import): once, within 60 s. The object stays so long, whatever becomes of
+    /// this reference. Who has the token has the object: hand it on where nobody listens. Fails with `NotFound` if there is
+    /// no such object, `ResourceExhausted` if the task has too many tokens.
+    pub async fn export(&self) -> Result<ObjectToken> {
+        self.0.context.export(self, None).await
+    }
+
+    /// Gives the object up, whatever clones there are: says whether there is something to release, and where.
+    pub(crate) fn give_up(&self) -> Option<(TaskIndex, ObjectId)> {
+        let Inner { id, owner, state, .. } = &*self.0;
+        let given_up = |state| if state == KEPT { None } else { Some(DELETED) };
+        let before = state.fetch_update(Ordering::AcqRel, Ordering::Acquire, given_up).ok()?;
+        (matches!(before, NAMED | ADOPTED) && self.0.lives()).then_some((*owner, *id))
+    }
+
+    /// Whether both are clones of one reference.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The object is this reference's to release from now on.

@@ -1,6 +1,6 @@
 //! The promises about one output.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use remex_protocol::{
     DeviceName,
@@ -74,6 +74,17 @@ impl TensorHandle {
     /// The same within `deadline` from now.
     pub async fn fetch_within(&self, deadline: Duration) -> Result<Tensor> {
         self.object.context().fetch(&self.object, Some(deadline)).await
+    }
+
+    /// Writes the data into a `.npy` or `.safetensors` file, part by part, as
+    /// [`fetch_to_file`](crate::context::TaskContext::fetch_to_file) does.
+    pub async fn save(&self, path: impl AsRef<Path>) -> Result<TensorMetadata> {
+        self.object.context().fetch_to_file(&self.object, path.as_ref(), None).await
+    }
+
+    /// The same, where each part may take so long.
+    pub async fn save_within(&self, path: impl AsRef<Path>, deadline: Duration) -> Result<TensorMetadata> {
+        self.object.context().fetch_to_file(&self.object, path.as_ref(), Some(deadline)).await
     }
 
     fn remote(&self, metadata: TensorMetadata) -> RemoteTensor {

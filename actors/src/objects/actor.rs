@@ -14,7 +14,7 @@ use remex_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Step, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, List, Listed, Resolve, SessionEnded, Stats, Step, Wanted,
     memory::{Account, Held, MemoryBudget, MemoryFreed},
     messages::answer_died,
     store::{Effect, Store},
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Result,
     alarm::Alarm,
+    chance::Chance,
     context::ContextShared,
     envelope::post,
     executor::{Abort, Run},
@@ -59,13 +60,16 @@ pub struct Neighbours {
     pub memory: MemoryBudget,
     /// How many objects and calls there may be.
     pub limits: ObjectLimits,
+    /// What tokens are drawn from, so that nobody guesses them.
+    pub chance: Chance,
 }
 
 impl ObjectManager {
     /// An empty manager on `task`. `tag` names its runs among those of the task, `seed` is for its hash table.
     pub fn new(task: impl Into<String>, tag: u64, seed: u64, neighbours: Neighbours) -> Self {
-        let Neighbours { run, abort, wanted, context, memory, limits } = neighbours;
-        let (state, sessions) = (Store::new(task, seed, Account::new(memory, tag), limits), BTreeMap::new());
+        let Neighbours { run, abort, wanted, context, memory, limits, chance } = neighbours;
+        let state = Store::new(task, seed, Account::new(memory, tag), limits, chance);
+        let sessions = BTreeMap::new();
         Self { state, tag, sessions, run, abort, wanted, context, alarm: Alarm::default() }
     }
 
@@ -127,6 +131,7 @@ impl Actor for ObjectManager {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        self.state.set_now(Instant::now().into_std());
         self.state.account.attach(ctx.address().recipient());
     }
 
@@ -148,6 +153,7 @@ impl Handler<Resolve> for ObjectManager {
     type Result = ();
 
     fn handle(&mut self, mut resolve: Resolve, ctx: &mut Context<Self>) {
+        self.state.set_now(Instant::now().into_std());
         let (session, answers) = (resolve.session, resolve.answers.clone());
         self.sessions.entry(session).or_insert_with(|| answers.clone());
         let mut rest = Rest { steps: std::mem::take(&mut resolve.steps).into_iter(), current: None, answers };
@@ -261,6 +267,14 @@ impl Handler<Published> for ObjectManager {
     fn handle(&mut self, Published { job, output, what }: Published, ctx: &mut Context<Self>) {
         self.state.published(job, output, what);
         self.carry_out(ctx);
+    }
+}
+
+impl Handler<List> for ObjectManager {
+    type Result = Result<Listed>;
+
+    fn handle(&mut self, list: List, _: &mut Context<Self>) -> Result<Listed> {
+        Ok(self.state.list(list, Instant::now().into_std()))
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use remex_protocol::{
     ErrorCode, Reply, Rpc,
-    calls::{FetchObjectRequest, RemoteExecuteOpReply, RemoteExecuteOpRequest, RemoteExecuteReply},
+    calls::{FetchObjectRequest, FetchPartRequest, RemoteExecuteOpReply, RemoteExecuteOpRequest, RemoteExecuteReply},
     tensor::{Tensor, TensorMetadata},
 };
 use smallvec::SmallVec;
@@ -92,7 +92,8 @@ impl Store {
         self.leave_line(&job);
         self.leave_replicas(id);
         match job.work {
-            Work::Fetch => self.answer_failed::<FetchObjectRequest>(caller, error),
+            Work::Fetch(None) => self.answer_failed::<FetchObjectRequest>(caller, error),
+            Work::Fetch(Some(_)) => self.answer_failed::<FetchPartRequest>(caller, error),
             Work::Run(run) => {
                 let error = error.map(|error| error.on_task(&self.task).in_program(&run.name).of_call(caller.call));
                 if run.running {

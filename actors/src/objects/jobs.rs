@@ -9,7 +9,10 @@ use remex_protocol::{
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::memory::{Held, Room};
+use super::{
+    Part,
+    memory::{Held, Room},
+};
 use crate::{programs::Executable, session::SessionId};
 
 /// Names a job, and no other one that has the same slot later.
@@ -75,8 +78,8 @@ pub(crate) struct RunJob {
 #[expect(clippy::large_enum_variant, reason = "nearly every job is a run; boxing it would cost each an allocation")]
 pub(crate) enum Work {
     Run(RunJob),
-    /// Its only input is sent to the caller.
-    Fetch,
+    /// Its only input, or some bytes of it, is sent to the caller.
+    Fetch(Option<Part>),
 }
 
 /// An input of a job.
@@ -104,7 +107,7 @@ impl Job {
     pub(crate) fn given(&self) -> usize {
         match &self.work {
             Work::Run(run) => self.inputs.len().saturating_sub(run.in_chains as usize),
-            Work::Fetch => self.inputs.len(),
+            Work::Fetch(_) => self.inputs.len(),
         }
     }
 
@@ -160,7 +163,7 @@ mod tests {
             inputs: SmallVec::new(),
             missing: 0,
             room: None,
-            work: Work::Fetch,
+            work: Work::Fetch(None),
         };
         let mut jobs = Jobs::default();
         let first = jobs.insert(job());

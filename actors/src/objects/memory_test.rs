@@ -242,7 +242,7 @@ fn the_end_gives_everything_back() {
 /// I8: objects, tombstones and calls have limits, and a refusal leaves nothing behind.
 #[test]
 fn objects_tombstones_and_calls_are_bounded() {
-    let limits = ObjectLimits { objects: 3, tombstones: 1, jobs: 2 };
+    let limits = ObjectLimits { objects: 3, tombstones: 1, jobs: 2, ..ObjectLimits::default() };
     let mut rig = Rig::with(MemoryLimits::default(), limits);
     rig.run(1, &[], &[20]).run(2, &[], &[21]).run(3, &[], &[22]);
     assert_eq!(rig.error(3).code, ErrorCode::Overloaded);

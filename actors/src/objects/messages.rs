@@ -1,20 +1,24 @@
 //! What an `ObjectManager` is told and what it tells.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use remex_protocol::{
     Body, ErrorCode, Frame, RemoteError, Rpc,
     calls::{
-        DeleteMode, DeleteObjectsRequest, FailObjectsRequest, FetchObjectRequest, InputRef, Origin, OutputRef,
-        PutObjectRequest,
+        BeginPutRequest, DeleteMode, DeleteObjectsRequest, ExportObjectRequest, FailObjectsRequest, FetchObjectRequest,
+        FetchPartRequest, ImportObjectRequest, InputRef, Origin, OutputRef, PinMode, PinObjectsRequest,
+        PutObjectRequest, PutPartRequest,
     },
-    ids::{CallId, ObjectId, TaskIndex},
+    ids::{CallId, ObjectId, TaskIndex, TokenSecret},
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::{jobs::Caller, memory::Lease};
+use super::{Part, jobs::Caller, memory::Lease};
 use crate::{
     Error, Result,
     envelope::post,
@@ -81,8 +85,34 @@ pub enum Step {
         object: ObjectId,
         /// Where it should come from.
         origin: Origin,
+        /// Which of its bytes; `None`: all.
+        part: Option<Part>,
         /// When its caller gives up.
         deadline: Instant,
+    },
+    /// Reserve an id and memory for a tensor that comes in parts.
+    Begin {
+        /// The call.
+        call: CallId,
+        /// The id.
+        object: ObjectId,
+        /// Element type and shape.
+        metadata: TensorMetadata,
+        /// How long the next part is waited for.
+        patience: Duration,
+    },
+    /// The next bytes of such a tensor.
+    Part {
+        /// The call.
+        call: CallId,
+        /// The object.
+        object: ObjectId,
+        /// Where they belong.
+        offset: u64,
+        /// The bytes.
+        data: Bytes,
+        /// When they came.
+        at: Instant,
     },
     /// Store a tensor whose bytes are here, or on their way.
     Put {
@@ -119,6 +149,35 @@ pub enum Step {
         objects: Vec<ObjectId>,
         /// What they fail with.
         cause: Error,
+    },
+    /// Set or take away pins.
+    Pin {
+        /// The call.
+        call: CallId,
+        /// The objects.
+        objects: Vec<ObjectId>,
+        /// Which of both.
+        mode: PinMode,
+    },
+    /// Make a token for an object.
+    Export {
+        /// The call.
+        call: CallId,
+        /// The object.
+        object: ObjectId,
+        /// When the call came.
+        at: Instant,
+    },
+    /// Take over the count of a token.
+    Import {
+        /// The call.
+        call: CallId,
+        /// The object.
+        object: ObjectId,
+        /// What the exporter was given.
+        secret: TokenSecret,
+        /// When the call came.
+        at: Instant,
     },
     /// Give up on a call.
     Cancel {
@@ -260,6 +319,10 @@ pub struct Stats {
     pub objects: usize,
     /// Those of them that are tombstones: given up before they were ready.
     pub tombstones: usize,
+    /// Those that are pinned.
+    pub pinned: usize,
+    /// Tokens for handing objects over that can be used, or are remembered.
+    pub tokens: usize,
     /// Calls that wait or run.
     pub jobs: usize,
     /// Calls and objects that were refused because of a limit.
@@ -281,10 +344,16 @@ impl Step {
         match self {
             Step::Run(run) => Some((run.call, run.kind)),
             Step::Refuse { call, kind, .. } => Some((*call, *kind)),
-            Step::Await { call, .. } => Some((*call, FetchObjectRequest::KIND)),
+            Step::Await { call, part: None, .. } => Some((*call, FetchObjectRequest::KIND)),
+            Step::Await { call, .. } => Some((*call, FetchPartRequest::KIND)),
+            Step::Begin { call, .. } => Some((*call, BeginPutRequest::KIND)),
+            Step::Part { call, .. } => Some((*call, PutPartRequest::KIND)),
             Step::Put { call, .. } => Some((*call, PutObjectRequest::KIND)),
             Step::Delete { call, .. } => Some((*call, DeleteObjectsRequest::KIND)),
             Step::Fail { call, .. } => Some((*call, FailObjectsRequest::KIND)),
+            Step::Pin { call, .. } => Some((*call, PinObjectsRequest::KIND)),
+            Step::Export { call, .. } => Some((*call, ExportObjectRequest::KIND)),
+            Step::Import { call, .. } => Some((*call, ImportObjectRequest::KIND)),
             Step::Payload { .. } | Step::Cancel { .. } => None,
         }
     }

@@ -20,10 +20,17 @@ mod actor;
 mod budget;
 mod endings;
 mod jobs;
+mod lifetimes;
+#[cfg(test)]
+mod lifetimes_test;
+mod listing;
 mod memory;
 #[cfg(test)]
 mod memory_test;
 mod messages;
+mod parts;
+#[cfg(test)]
+mod parts_test;
 mod puts;
 mod replicas;
 mod reserving;
@@ -36,14 +43,17 @@ mod store;
 #[cfg(test)]
 mod store_test;
 mod table;
+mod tokens;
 
 pub use actor::{Neighbours, ObjectManager};
 pub use budget::{MemoryLimits, WhenFull};
 pub use jobs::Caller;
+pub use listing::{List, Listed};
 pub(crate) use memory::{Account, Holds};
 pub use memory::{MemoryBudget, MemoryFreed, MemoryUse};
 pub use messages::{
     Binding, Bound, Close, Fetched, Finished, Foreseen, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want,
     Wanted,
 };
+pub use parts::Part;
 pub use table::Value;

@@ -1,9 +1,11 @@
 //! Puts in the store: their bytes may be on their way, and there may be no room for them yet.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use remex_protocol::{
     ErrorCode, RemoteError, Reply, Rpc,
-    calls::{PutObjectReply, PutObjectRequest},
+    calls::{BeginPutRequest, PutObjectReply, PutObjectRequest},
     ids::{CallId, ObjectId},
     tensor::{Tensor, TensorMetadata},
 };
@@ -23,22 +25,37 @@ pub(crate) struct Put {
     metadata: TensorMetadata,
     data: Option<Bytes>,
     room: Room,
+    /// Its bytes come in parts, and each is waited for so long.
+    patience: Option<Duration>,
 }
 
 impl Store {
-    pub(super) fn put(&mut self, caller: Caller, object: ObjectId, metadata: TensorMetadata, data: Option<Bytes>) {
+    /// With `patience` the bytes come in parts when there is room for them.
+    pub(super) fn put(
+        &mut self,
+        caller: Caller,
+        object: ObjectId,
+        metadata: TensorMetadata,
+        data: Option<Bytes>,
+        patience: Option<Duration>,
+    ) {
+        let kind = patience.map_or(PutObjectRequest::KIND, |_| BeginPutRequest::KIND);
         if let Some(error) = self.unusable(object).or_else(|| self.check_objects(1).err()) {
-            return self.answer_failed::<PutObjectRequest>(caller, error);
+            return self.answer_with(caller, kind, error);
         }
         let room = match self.account.reserve(metadata.size_bytes().unwrap_or(u64::MAX)) {
             Ok(room) => room,
             Err(error) => {
                 let error = error.map(|error| error.on_task(&self.task));
-                return self.refuse(caller, PutObjectRequest::KIND, &[object], error);
+                return self.refuse(caller, kind, &[object], error);
             }
         };
-        self.reserve(object);
+        self.reserve(object, None);
         match (data, room) {
+            (_, Room::Got(lease)) if patience.is_some() => {
+                self.know(object, metadata.clone());
+                self.begin_parts(caller, object, metadata, lease, patience.unwrap_or_default());
+            }
             (Some(data), Room::Got(lease)) => self.store_put(caller, object, metadata, data, lease),
             (data, room) => {
                 self.know(object, metadata.clone());
@@ -46,7 +63,7 @@ impl Store {
                 if let Room::InLine(place) = &room {
                     self.line.insert(place.number(), Waits::Put(caller));
                 }
-                self.puts.insert(key, Put { object, metadata, data, room });
+                self.puts.insert(key, Put { object, metadata, data, room, patience });
             }
         }
     }
@@ -71,11 +88,16 @@ impl Store {
 
     fn go_on_with_put(&mut self, caller: Caller) {
         let key = (caller.session, caller.call);
-        if !matches!(self.puts.get(&key), Some(Put { data: Some(_), room: Room::Got(_), .. })) {
-            return;
-        }
-        if let Some(Put { object, metadata, data: Some(data), room: Room::Got(lease) }) = self.puts.remove(&key) {
-            self.store_put(caller, object, metadata, data, lease);
+        let ready = match self.puts.get(&key) {
+            Some(Put { data, room: Room::Got(_), patience, .. }) => data.is_some() || patience.is_some(),
+            Some(_) | None => false,
+        };
+        let put = if ready { self.puts.remove(&key) } else { None };
+        let Some(Put { object, metadata, data, room: Room::Got(lease), patience }) = put else { return };
+        match (patience, data) {
+            (Some(patience), _) => self.begin_parts(caller, object, metadata, lease, patience),
+            (None, Some(data)) => self.store_put(caller, object, metadata, data, lease),
+            (None, None) => {}
         }
     }
 
@@ -101,6 +123,7 @@ impl Store {
             self.line.remove(&place.number());
         }
         self.settle(put.object, Err(error.clone()));
-        self.answer_failed::<PutObjectRequest>(caller, error.clone());
+        let kind = put.patience.map_or(PutObjectRequest::KIND, |_| BeginPutRequest::KIND);
+        self.answer_with(caller, kind, error.clone());
     }
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Error,
+    chance::Chance,
     executor::Task,
     limits::ObjectLimits,
     programs::{Early, Executable, native},
@@ -67,7 +68,7 @@ impl Rig {
         let account = Account::new(memory.clone(), 1);
         let program = Arc::new(native(|_| Ok(Vec::new())));
         Self {
-            store: Store::new("/job:t/task:0", 3, account, limits),
+            store: Store::new("/job:t/task:0", 3, account, limits, Chance::seeded(3)),
             memory,
             start: instant(),
             tasks: Vec::new(),
@@ -134,7 +135,7 @@ impl Rig {
 
     pub(super) fn fetch(&mut self, call: u32, object: u64, origin: Origin) -> &mut Self {
         let deadline = self.start + Self::LIMIT;
-        self.step(Step::Await { call: Self::call(call), object: id(object), origin, deadline })
+        self.step(Step::Await { call: Self::call(call), object: id(object), origin, part: None, deadline })
     }
 
     /// Puts the vector of its number.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use remex_protocol::{
-    Body, ErrorCode, Frame, RemoteError, Reply,
+    Body, ErrorCode, Frame, RemoteError,
     calls::*,
     ids::{CallId, ObjectId},
     tensor::{Tensor, TensorMetadata},
@@ -36,6 +36,7 @@ impl Store {
         };
         let waiting = inputs.iter().filter(|input| matches!(input, Input::Waiting(_))).count() as u32;
         let missing = waiting + u32::from(compilation.is_some());
+        let name = run.name.clone();
         let work = Work::Run(RunJob {
             kind: run.kind,
             name: run.name,
@@ -49,7 +50,7 @@ impl Store {
             running: false,
             inferred: false,
         });
-        made.iter().for_each(|object| self.reserve(*object));
+        made.iter().for_each(|object| self.reserve(*object, Some(&name)));
         let id = self.add(Job { caller, deadline: run.deadline, inputs, missing, room: None, work }, &from);
         if let Some(compilation) = compilation {
             self.compiling.entry(compilation).or_default().push(id);
@@ -119,7 +120,7 @@ impl Store {
             if matches!(self.table.find(object), Found::Nothing) {
                 match origin {
                     Origin::Owner(owner) => {
-                        self.table.reserve(object);
+                        self.table.reserve(object, self.made(None));
                         self.want(object, owner, deadline);
                     }
                     Origin::Here | Origin::Anywhere => self.table.expect(object),
@@ -178,7 +179,7 @@ impl Store {
 
     fn known(&mut self, waiter: Waiter) {
         let Some(job) = self.jobs.get_mut(waiter.job) else { return };
-        let (caller, fetch) = (job.caller, matches!(job.work, Work::Fetch));
+        let (caller, fetch) = (job.caller, matches!(job.work, Work::Fetch(_)));
         // Of a job that runs the inputs are with the program.
         let Some(&Input::Waiting(object)) = job.inputs.get(waiter.input as usize) else { return };
         if !fetch {
@@ -268,14 +269,11 @@ impl Store {
                     reserved,
                 })));
             }
-            Work::Fetch => {
-                let caller = job.caller;
+            Work::Fetch(part) => {
+                let (caller, part) = (job.caller, *part);
                 self.jobs.remove(id);
                 self.leave_replicas(id);
-                for tensor in tensors {
-                    let metadata = tensor.metadata().clone();
-                    self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), tensor.bytes().clone());
-                }
+                tensors.iter().for_each(|tensor| self.answer_fetch(caller, tensor, part));
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Instant,
 };
 
@@ -18,12 +19,14 @@ use super::{
     Step, Want,
     jobs::{Caller, Input, Job, JobId, Jobs, RunJob, Work},
     memory::{Account, Held},
+    parts::{Part, Parts},
     puts::Put,
     replicas::Replicas,
     reserving::{HeldBack, Waits},
-    table::{Table, Waiter},
+    table::{Made, Table, Waiter},
+    tokens::Tokens,
 };
-use crate::{Error, executor::Task, limits::ObjectLimits, session::SessionId};
+use crate::{Error, chance::Chance, executor::Task, limits::ObjectLimits, session::SessionId};
 
 /// What the actor around this has to do.
 #[derive(Debug)]
@@ -75,6 +78,15 @@ pub(crate) struct Store {
     /// How often another task was asked for an object, and the bytes that came.
     pub(super) fetches: u64,
     pub(super) fetched_bytes: u64,
+    /// Puts that have their memory and not all of their bytes.
+    pub(super) parts: BTreeMap<ObjectId, Parts>,
+    /// When the store began, once it is known, what time it is, and the whole seconds between: for the ages of objects.
+    pub(super) began: Option<Instant>,
+    pub(super) clock: Option<Instant>,
+    pub(super) now: u32,
+    pub(super) tokens: Tokens,
+    /// Counts that sessions took over with tokens and have not released.
+    pub(super) imported: BTreeMap<(SessionId, ObjectId), u32>,
     /// No deadline of a job is earlier. It may be long over: then a sweep finds nothing.
     pub(super) earliest: Option<Instant>,
     pub(super) closed: Option<Error>,
@@ -84,7 +96,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(task: impl Into<String>, seed: u64, account: Account, limits: ObjectLimits) -> Self {
+    pub(crate) fn new(
+        task: impl Into<String>,
+        seed: u64,
+        account: Account,
+        limits: ObjectLimits,
+        chance: Chance,
+    ) -> Self {
         Self {
             task: task.into(),
             table: Table::new(seed),
@@ -101,6 +119,12 @@ impl Store {
             replicas: Replicas::default(),
             fetches: 0,
             fetched_bytes: 0,
+            parts: BTreeMap::new(),
+            began: None,
+            clock: None,
+            now: 0,
+            tokens: Tokens::new(chance),
+            imported: BTreeMap::new(),
             earliest: None,
             closed: None,
             events: VecDeque::new(),
@@ -110,7 +134,7 @@ impl Store {
 
     /// Stores a value that is there from the beginning (the ready chain).
     pub(crate) fn store(&mut self, id: ObjectId, value: Held) {
-        self.table.reserve(id);
+        self.table.reserve(id, self.made(None));
         self.settle(id, Ok(value));
     }
 
@@ -120,11 +144,20 @@ impl Store {
         match step {
             Step::Run(run) => self.run(session, *run),
             Step::Refuse { call, kind, outputs, error } => self.refuse(caller(call), kind, &outputs, error),
-            Step::Await { call, object, origin, deadline } => self.fetch(caller(call), object, origin, deadline),
-            Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data),
+            Step::Await { call, object, origin, part, deadline } => {
+                self.fetch(caller(call), object, origin, part, deadline);
+            }
+            Step::Begin { call, object, metadata, patience } => {
+                self.put(caller(call), object, metadata, None, Some(patience));
+            }
+            Step::Part { call, object, offset, data, at } => self.put_part(caller(call), object, offset, &data, at),
+            Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data, None),
             Step::Payload { call, data } => self.payload(caller(call), data),
             Step::Delete { call, objects, mode } => self.delete(caller(call), objects, mode),
             Step::Fail { call, objects, cause } => self.fail_objects(caller(call), objects, cause),
+            Step::Pin { call, objects, mode } => self.pin(caller(call), objects, mode),
+            Step::Export { call, object, at } => self.export(caller(call), object, at),
+            Step::Import { call, object, secret, at } => self.import(caller(call), object, secret, at),
             Step::Cancel { call } => {
                 self.cancel(caller(call));
             }
@@ -145,6 +178,8 @@ impl Store {
         super::Stats {
             objects: self.table.len(),
             tombstones: self.table.tombstones(),
+            pinned: self.table.pinned(),
+            tokens: self.tokens.len(),
             jobs: self.jobs.len(),
             refused: self.refused,
             fetches: self.fetches,
@@ -152,16 +187,17 @@ impl Store {
         }
     }
 
-    fn fetch(&mut self, caller: Caller, object: ObjectId, origin: Origin, deadline: Instant) {
+    fn fetch(&mut self, caller: Caller, object: ObjectId, origin: Origin, part: Option<Part>, deadline: Instant) {
+        let kind = part.map_or(FetchObjectRequest::KIND, |_| FetchPartRequest::KIND);
         let unknown = self.unknown([object]);
         let checked = self.check_jobs().and_then(|()| self.check_objects(unknown));
         let input = checked.and_then(|()| self.input(object, origin));
         match input {
-            Err(error) => self.answer_failed::<FetchObjectRequest>(caller, error),
+            Err(error) => self.answer_with(caller, kind, error),
             Ok(input) => {
                 let missing = u32::from(matches!(input, Input::Waiting(_)));
                 let inputs = [input].into_iter().collect();
-                let job = Job { caller, deadline, inputs, missing, room: None, work: Work::Fetch };
+                let job = Job { caller, deadline, inputs, missing, room: None, work: Work::Fetch(part) };
                 let id = self.add(job, &[(object, origin)]);
                 if missing == 0 {
                     self.start(id);
@@ -171,23 +207,6 @@ impl Store {
                 }
             }
         }
-    }
-
-    fn delete(&mut self, caller: Caller, objects: Vec<ObjectId>, mode: DeleteMode) {
-        let mut failures = Vec::new();
-        for object in objects {
-            match self.table.give_up(object, mode) {
-                // Nearly always: nothing is said to nobody.
-                Ok(waiters) if waiters.is_empty() => {}
-                Ok(waiters) => {
-                    let message = format!("object {object} was deleted before it was ready");
-                    let error = self.here(RemoteError::new(ErrorCode::Cancelled, message));
-                    self.notify(waiters, Err(error));
-                }
-                Err(()) => failures.push(DeleteFailure { object, error: self.not_found(object) }),
-            }
-        }
-        self.answer(caller, Reply::DeleteObjects(DeleteObjectsReply { failures }), Bytes::new());
     }
 
     fn fail_objects(&mut self, caller: Caller, objects: Vec<ObjectId>, cause: Error) {
@@ -204,7 +223,7 @@ impl Store {
     /// An object fails before anybody began to make it. Its id is not taken.
     pub(super) fn poison(&mut self, object: ObjectId, cause: &Error) {
         self.expected.remove(&object);
-        let waiters = self.table.poison(object, cause.clone());
+        let waiters = self.table.poison(object, cause.clone(), self.now);
         self.notify(waiters, Err(cause.clone()));
     }
 
@@ -226,6 +245,8 @@ impl Store {
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
         let puts: Vec<_> = self.puts.keys().filter(|(of, _)| *of == session).copied().collect();
         puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
+        self.end_parts_of_session(session, &error);
+        self.end_imports(session);
         self.look_at_events();
     }
 
@@ -237,6 +258,7 @@ impl Store {
         puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
         self.look_at_events();
         self.table = Table::new(0);
+        self.parts.clear();
         self.held_back.clear();
         self.closed = Some(error);
     }
@@ -248,11 +270,14 @@ impl Store {
         let message = "the call was not done by its deadline";
         let error = self.here(RemoteError::new(ErrorCode::DeadlineExceeded, message));
         jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        self.expire_parts(now);
         self.look_at_events();
         let late: Vec<_> = self.expected.extract_if(.., |_, until| *until <= now).map(|(id, _)| id).collect();
         late.into_iter().for_each(|id| self.table.forget_expected(id));
+        self.end_leases(now);
         let jobs = self.jobs.iter().map(|(_, job)| job.deadline);
-        self.earliest = jobs.chain(self.expected.values().copied()).min();
+        let others = self.tokens.earliest().into_iter().chain(self.next_part_until());
+        self.earliest = jobs.chain(self.expected.values().copied()).chain(others).min();
     }
 
     /// An object that another task was asked for has come, or will not.
@@ -321,9 +346,26 @@ impl Store {
         }
     }
 
-    pub(super) fn reserve(&mut self, id: ObjectId) {
+    pub(super) fn reserve(&mut self, id: ObjectId, by: Option<&Arc<str>>) {
         self.expected.remove(&id);
-        self.table.reserve(id);
+        self.table.reserve(id, self.made(by));
+    }
+
+    /// It is so late for what is made from now on.
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
+        self.clock = Some(now);
+        self.now = self.seconds(now);
+    }
+
+    /// Whole seconds since the store began.
+    pub(super) fn seconds(&self, now: Instant) -> u32 {
+        let passed = self.began.map_or(0, |began| now.saturating_duration_since(began).as_secs());
+        u32::try_from(passed).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn made(&self, by: Option<&Arc<str>>) -> Made {
+        Made { at: self.now, by: by.cloned() }
     }
 
     pub(super) fn settle(&mut self, id: ObjectId, outcome: Result<Held, Error>) {
@@ -368,7 +410,7 @@ impl Store {
     pub(super) fn run_job(&mut self, id: JobId) -> Option<&mut RunJob> {
         match &mut self.jobs.get_mut(id)?.work {
             Work::Run(run) => Some(run),
-            Work::Fetch => None,
+            Work::Fetch(_) => None,
         }
     }
 }

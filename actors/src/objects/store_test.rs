@@ -316,7 +316,13 @@ fn a_session_that_ends_gives_up_its_calls_only() {
     rig.run(1, &[], &[10]).announce(2, 11);
     rig.store.step(
         SessionId(9),
-        Step::Await { call: Rig::call(1), object: id(10), origin: Origin::Here, deadline: rig.start + Rig::LIMIT },
+        Step::Await {
+            call: Rig::call(1),
+            object: id(10),
+            origin: Origin::Here,
+            part: None,
+            deadline: rig.start + Rig::LIMIT,
+        },
     );
     rig.store.end_session(SESSION);
     rig.collect();

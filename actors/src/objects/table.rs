@@ -1,6 +1,9 @@
 //! The objects of one context on one task. Pure.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, hash_map},
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 use remex_protocol::{
@@ -43,15 +46,52 @@ pub(crate) enum State {
 pub(crate) struct Entry {
     pub(crate) state: State,
     pub(crate) metadata: Option<TensorMetadata>,
+    pub(crate) made: Made,
     waiters: Vec<Waiter>,
+    /// How many references there are, those of tokens among them.
+    count: u32,
+    /// It stays when there are none.
+    pinned: bool,
     /// Given up while it was pending: a tombstone, hidden from new calls, gone when its producer ends.
     given_up: bool,
 }
 
+/// Where an object comes from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Made {
+    /// Seconds since the store began.
+    pub(crate) at: u32,
+    /// The program whose output it is.
+    pub(crate) by: Option<Arc<str>>,
+}
+
 impl Entry {
-    fn new(state: State) -> Self {
-        Self { state, metadata: None, waiters: Vec::new(), given_up: false }
+    fn new(state: State, made: Made) -> Self {
+        Self { state, metadata: None, made, waiters: Vec::new(), count: 1, pinned: false, given_up: false }
     }
+}
+
+impl Entry {
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+}
+
+/// Why an object was not given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotGivenUp {
+    /// There is none, or it was given up before.
+    Nothing,
+    /// It is pinned, and was to be deleted.
+    Pinned,
 }
 
 /// What a lookup found.
@@ -71,11 +111,12 @@ pub(crate) struct Table {
     // Seeded: the ids come from peers, and they shall not choose what collides.
     entries: HashMap<ObjectId, Entry, FixedState>,
     tombstones: usize,
+    pinned: usize,
 }
 
 impl Table {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)), tombstones: 0 }
+        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)), tombstones: 0, pinned: 0 }
     }
 
     /// How many objects there are, tombstones among them.
@@ -86,6 +127,52 @@ impl Table {
     /// How many of them are tombstones.
     pub(crate) fn tombstones(&self) -> usize {
         self.tombstones
+    }
+
+    pub(crate) fn entry(&self, id: ObjectId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// All that is in it, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ObjectId, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// How many objects are pinned.
+    pub(crate) fn pinned(&self) -> usize {
+        self.pinned
+    }
+
+    /// Whether an object is pinned; `None` if there is no such object for new calls.
+    pub(crate) fn is_pinned(&self, id: ObjectId) -> Option<bool> {
+        let named = |entry: &&Entry| !entry.given_up && !matches!(entry.state, State::Expected);
+        self.entries.get(&id).filter(named).map(|entry| entry.pinned)
+    }
+
+    /// An object that is there stays when there are no references to it any more.
+    pub(crate) fn pin(&mut self, id: ObjectId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            self.pinned += usize::from(!std::mem::replace(&mut entry.pinned, true));
+        }
+    }
+
+    /// The same no more. An object without references is given up.
+    pub(crate) fn unpin(&mut self, id: ObjectId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.pinned -= usize::from(std::mem::replace(&mut entry.pinned, false));
+        if entry.count == 0 {
+            // Of a release there is nobody to tell.
+            let _ = self.give_up(id, DeleteMode::Release);
+        }
+    }
+
+    /// There is one more reference to an object. False if there is no such object for new calls, or no room for a count.
+    pub(crate) fn count_more(&mut self, id: ObjectId) -> bool {
+        let named = |entry: &&mut Entry| !entry.given_up && !matches!(entry.state, State::Expected);
+        let Some(entry) = self.entries.get_mut(&id).filter(named) else { return false };
+        let Some(count) = entry.count.checked_add(1) else { return false };
+        entry.count = count;
+        true
     }
 
     /// Who waits for an object.
@@ -109,14 +196,20 @@ impl Table {
         self.entries.get(&id).is_some_and(|entry| !matches!(entry.state, State::Expected))
     }
 
-    /// Somebody will make the object. The id is not taken. Says who waits for its metadata.
-    pub(crate) fn reserve(&mut self, id: ObjectId) {
-        self.entries.entry(id).or_insert_with(|| Entry::new(State::Pending)).state = State::Pending;
+    /// Somebody will make the object. The id is not taken.
+    pub(crate) fn reserve(&mut self, id: ObjectId, made: Made) {
+        match self.entries.entry(id) {
+            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(Entry::new(State::Pending, made)),
+            hash_map::Entry::Occupied(mut waited_for) => {
+                let entry = waited_for.get_mut();
+                (entry.state, entry.made) = (State::Pending, made);
+            }
+        }
     }
 
     /// Somebody waits for an object that nobody has announced.
     pub(crate) fn expect(&mut self, id: ObjectId) {
-        self.entries.entry(id).or_insert_with(|| Entry::new(State::Expected));
+        self.entries.entry(id).or_insert_with(|| Entry::new(State::Expected, Made::default()));
     }
 
     /// Lets a job wait for an object that is there and not ready.
@@ -170,22 +263,34 @@ impl Table {
     }
 
     /// Stores an object that failed before it was begun. The id is not taken. Says who waited.
-    pub(crate) fn poison(&mut self, id: ObjectId, error: Error) -> Vec<Waiter> {
-        self.reserve(id);
+    pub(crate) fn poison(&mut self, id: ObjectId, error: Error, at: u32) -> Vec<Waiter> {
+        self.reserve(id, Made { at, by: None });
         self.settle(id, Err(error))
     }
 
-    /// Gives an object up: it is hidden from new calls. `Err` if there is none; else who is to fail, because he waits
-    /// for what was explicitly deleted while it was pending. Calls that wait for what was only released still get it.
-    pub(crate) fn give_up(&mut self, id: ObjectId, mode: DeleteMode) -> Result<Vec<Waiter>, ()> {
-        let entry = self.entries.get_mut(&id).filter(|entry| !entry.given_up).ok_or(())?;
+    /// Gives an object up, if this was its last reference or it is deleted: it is hidden from new calls. Says who is to
+    /// fail, because he waits for what was explicitly deleted while it was pending. Calls that wait for what was only
+    /// released still get it.
+    pub(crate) fn give_up(&mut self, id: ObjectId, mode: DeleteMode) -> Result<Vec<Waiter>, NotGivenUp> {
+        let entry = self.entries.get_mut(&id).filter(|entry| !entry.given_up).ok_or(NotGivenUp::Nothing)?;
+        match mode {
+            // Who waits for something that nobody makes has not named an object.
+            _ if matches!(entry.state, State::Expected) => return Err(NotGivenUp::Nothing),
+            DeleteMode::Delete if entry.pinned => return Err(NotGivenUp::Pinned),
+            DeleteMode::Delete => {}
+            DeleteMode::Release => {
+                entry.count = entry.count.saturating_sub(1);
+                if entry.count > 0 || entry.pinned {
+                    return Ok(Vec::new());
+                }
+            }
+        }
         match entry.state {
             State::Ready(_) | State::Failed(_) => {
                 self.entries.remove(&id);
                 Ok(Vec::new())
             }
-            // Who waits for something that nobody makes has not named an object.
-            State::Expected => Err(()),
+            State::Expected => Err(NotGivenUp::Nothing),
             State::Pending => {
                 entry.given_up = true;
                 self.tombstones += 1;
@@ -201,6 +306,7 @@ impl Table {
     pub(crate) fn forget(&mut self, id: ObjectId) -> Vec<Waiter> {
         let Some(entry) = self.entries.remove(&id) else { return Vec::new() };
         self.tombstones -= usize::from(entry.given_up);
+        self.pinned -= usize::from(entry.pinned);
         entry.waiters
     }
 
@@ -229,7 +335,7 @@ mod tests {
         let mut ids: Vec<_> = ends.iter().flat_map(|&prefix| ends.map(|local| id(prefix, local))).collect();
         ids.extend((0..1000).map(|_| id(rng.random_range(8..10), rng.random_range(100..u64::MAX / 2))));
         let mut table = Table::new(rng.random());
-        ids.iter().for_each(|id| table.reserve(*id));
+        ids.iter().for_each(|id| table.reserve(*id, Made::default()));
         ids.iter().for_each(|id| drop(table.settle(*id, Ok(Held::chain()))));
         ids.shuffle(&mut rng);
         while let Some(gone) = ids.pop() {

@@ -269,6 +269,9 @@ impl Handler<Control> for Server {
             });
             return;
         }
+        if let Call::ListObjects(request) = &control.body {
+            return self.list(&control, request);
+        }
         let answer = match self.answer(&mut control) {
             Ok((reply, change)) => Controlled { frame: Frame::new(call, Body::Completed(reply)), change },
             Err(error) => {

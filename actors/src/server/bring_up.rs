@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A task may take so long to answer a control call of the bring-up.
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A task that can be reached may take so long to say who it is, however short the wait.
 const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// First and longest pause between two attempts to reach a task.

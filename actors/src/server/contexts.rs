@@ -17,6 +17,8 @@ use crate::{Error, Result, session::SessionId};
 /// What is known of a context.
 #[derive(Debug)]
 pub(crate) struct Known<T> {
+    /// Its place among those that the task ever had, from 1.
+    pub(crate) serial: u64,
     /// The session that made it; `None`: this task.
     pub(crate) creator: Option<SessionId>,
     pub(crate) idle_timeout: Duration,
@@ -30,6 +32,8 @@ pub(crate) struct Known<T> {
 #[derive(Debug)]
 pub(crate) struct Contexts<T> {
     known: BTreeMap<ContextId, Known<T>>,
+    /// How many there ever were.
+    made: u64,
     /// Most of them.
     limit: usize,
     refused: u64,
@@ -38,7 +42,7 @@ pub(crate) struct Contexts<T> {
 impl<T> Contexts<T> {
     /// None yet, and at most so many.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { known: BTreeMap::new(), limit, refused: 0 }
+        Self { known: BTreeMap::new(), made: 0, limit, refused: 0 }
     }
 
     /// How many were refused because of the limit.
@@ -69,7 +73,8 @@ impl<T> Contexts<T> {
         parts: T,
     ) {
         let prefixes = BTreeMap::from([(creator, prefix)]);
-        self.known.insert(id, Known { creator, idle_timeout, prefixes, parts });
+        self.made += 1;
+        self.known.insert(id, Known { serial: self.made, creator, idle_timeout, prefixes, parts });
     }
 
     /// A session uses a context that is there.

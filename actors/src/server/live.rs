@@ -79,8 +79,9 @@ impl Server {
             let (run, abort, wanted) = (executor.run, executor.abort, ctx.address().recipient());
             let context = Some(made.clone());
             let (memory, collective) = (memory.clone(), limits.collectives);
-            let limits = limits.objects;
-            let manager = factory(made.id, ready_chain, Neighbours { run, abort, wanted, context, memory, limits });
+            let (limits, chance) = (limits.objects, directory.chance().clone());
+            let neighbours = Neighbours { run, abort, wanted, context, memory, limits, chance };
+            let manager = factory(made.id, ready_chain, neighbours);
             let send = ctx.address().recipient();
             let collectives = Collectives::new(own, &tasks, made.groups(), send, collective, buffers).start();
             let data = DataRecipients { rendezvous, collectives: Collectives::recipients(&collectives) };
@@ -126,7 +127,8 @@ pub(super) fn default_object_manager(task: String, chance: Chance) -> ObjectMana
             foreseen: addr.clone().recipient(),
             ended: addr.clone().recipient(),
             close: addr.clone().recipient(),
-            inspect: addr.recipient(),
+            inspect: addr.clone().recipient(),
+            list: addr.recipient(),
         }
     })
 }

@@ -24,6 +24,10 @@ pub struct ServerStats {
     pub objects: usize,
     /// Objects that were given up before they were ready.
     pub tombstones: usize,
+    /// Objects that are pinned.
+    pub pinned: usize,
+    /// Tokens for handing objects over that can be used, or are remembered.
+    pub tokens: usize,
     /// Calls of all contexts that wait or run.
     pub jobs: usize,
     /// Bytes of the objects, of outputs that are being made and of inputs that are being fetched.
@@ -123,6 +127,8 @@ impl Handler<Inspect> for Server {
                 let one = ask(&objects, objects::Inspect).await.unwrap_or_default();
                 stats.objects += one.objects;
                 stats.tombstones += one.tombstones;
+                stats.pinned += one.pinned;
+                stats.tokens += one.tokens;
                 stats.jobs += one.jobs;
                 stats.fetches += one.fetches;
                 stats.fetched_bytes += one.fetched_bytes;

@@ -211,7 +211,8 @@ impl Session {
             }
             _ => false,
         });
-        let unknown = !matches!(&body, Call::CreateContext(_) | Call::GetDevices(_)) && context.is_none();
+        let free = matches!(&body, Call::CreateContext(_) | Call::GetDevices(_) | Call::ListObjects(_));
+        let unknown = !free && context.is_none();
         if taken || unknown {
             let index = index.unwrap_or_default();
             let body = if taken { index_taken(&body, call, index) } else { refused(&body, call, index) };

@@ -8,7 +8,7 @@ use remex_protocol::{
 /// The context that a call names.
 pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
     match body {
-        Call::GetDevices(_) | Call::Cancel(_) | Call::SendReadyChains(_) => None,
+        Call::GetDevices(_) | Call::ListObjects(_) | Call::Cancel(_) | Call::SendReadyChains(_) => None,
         Call::CreateContext(request) => Some(request.index),
         Call::CloseContext(request) => Some(request.context),
         Call::KeepAlive(request) => Some(request.context),
@@ -18,6 +18,12 @@ pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
         Call::RemoteExecuteOp(request) => Some(request.context),
         Call::DeleteObjects(request) => Some(request.context),
         Call::FailObjects(request) => Some(request.context),
+        Call::PinObjects(request) => Some(request.context),
+        Call::BeginPut(request) => Some(request.context),
+        Call::PutPart(request) => Some(request.context),
+        Call::FetchPart(request) => Some(request.context),
+        Call::ExportObject(request) => Some(request.context),
+        Call::ImportObject(request) => Some(request.context),
         Call::FetchObject(request) => Some(request.context),
         Call::PutObject(request) => Some(request.context),
         Call::SendData(request) => Some(request.context),
@@ -28,6 +34,7 @@ pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
 pub(super) fn is_for_context(body: &Call) -> bool {
     match body {
         Call::GetDevices(_)
+        | Call::ListObjects(_)
         | Call::CreateContext(_)
         | Call::CloseContext(_)
         | Call::KeepAlive(_)
@@ -39,6 +46,12 @@ pub(super) fn is_for_context(body: &Call) -> bool {
         | Call::RemoteExecuteOp(_)
         | Call::DeleteObjects(_)
         | Call::FailObjects(_)
+        | Call::PinObjects(_)
+        | Call::BeginPut(_)
+        | Call::PutPart(_)
+        | Call::FetchPart(_)
+        | Call::ExportObject(_)
+        | Call::ImportObject(_)
         | Call::FetchObject(_)
         | Call::PutObject(_)
         | Call::SendData(_) => true,

@@ -6,6 +6,7 @@ mod incarnation;
 mod indexes;
 mod instance_key;
 mod object_id;
+mod object_token;
 
 pub use call_id::CallId;
 pub use context_id::ContextId;
@@ -13,3 +14,4 @@ pub use incarnation::Incarnation;
 pub use indexes::{ContextIndex, DeviceIndex, ProgramIndex, TaskIndex};
 pub use instance_key::{InstanceKey, InstanceKeyError};
 pub use object_id::{ObjectId, ObjectPrefix};
+pub use object_token::{ObjectToken, TokenError, TokenSecret};

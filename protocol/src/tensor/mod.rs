@@ -8,6 +8,7 @@ mod metadata;
 mod ndarray;
 pub mod npy;
 mod pool;
+pub mod safetensors;
 mod serial;
 #[cfg(test)]
 mod serial_test;

@@ -4,6 +4,7 @@ mod bench;
 #[cfg(feature = "onnx")]
 mod config;
 mod devices;
+mod objects;
 mod process;
 #[cfg(feature = "onnx")]
 mod python;

@@ -5,7 +5,7 @@ use super::process::remex;
 #[test]
 fn a_wrong_command_line_gets_one_sentence_that_says_what_would_be_right() {
     let wrong: [(&[&str], &str); 8] = [
-        (&[], "which command? demo, serve, run, devices, bench"),
+        (&[], "which command? demo, serve, run, devices, objects, bench"),
         (&["sevre"], "'serve'"),
         (&["serve", "--indx", "3"], "'--index'"),
         (&["serve", "--index", "three"], "invalid value 'three' for '--index"),

@@ -248,7 +248,7 @@ async fn a_worker_that_contradicts_its_signature_fails_its_call() {
             let done = call.chain.done().await;
             assert_eq!(done.as_ref().err().map(|error| error.code()), expected, "{done:?}");
             if let Err(error) = &done {
-                assert!(error.message().contains("output 0 is u8[2], but f32[2] was said"), "{error}");
+                assert!(error.message().contains("output 0 as u8[2], but f32[2] was said"), "{error}");
                 assert_eq!((error.task(), error.call()), (Some(HOSTILE), Some(call.chain.call())));
                 assert_eq!(call.handles[0].tensor().await.unwrap_err(), *error);
             }

@@ -134,6 +134,20 @@ pub fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>, NpyError> {
     Ok(file)
 }
 
+/// Reads what stands before the data, and leaves the stream at the first byte of these: element type and shape, and
+/// whether the data are laid out as a tensor's, little-endian and row-major, so that they can be taken as they are.
+pub fn read_layout(from: &mut impl Read) -> Result<(TensorMetadata, bool), NpyError> {
+    let header = read_header(from)?;
+    header.size()?;
+    let is_plain = header.is_plain();
+    Ok((header.metadata, is_plain))
+}
+
+/// What stands before the data of a tensor in a file.
+pub fn layout(metadata: &TensorMetadata) -> Result<Vec<u8>, NpyError> {
+    header::encode(metadata)
+}
+
 fn read_header(from: &mut impl Read) -> Result<Header, NpyError> {
     let mut first = [0; 8];
     let n = read_some(from, &mut first)?;

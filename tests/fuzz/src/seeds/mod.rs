@@ -14,6 +14,8 @@ use remex_protocol::{
     tensor::{DType, Shape, Tensor, npy},
 };
 
+use crate::targets::headers::{CALLS, GOODBYE, METADATA};
+
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -28,8 +30,8 @@ pub fn of(target: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     match target {
         "frames" => seeds.extend(frames()?),
         "handshake" => seeds.extend(headers(|kind| (1..=3).contains(&kind).then(|| kind - 1), 3)?),
-        "calls" => seeds.extend(headers(|kind| (16..=30).contains(&kind).then(|| kind - 16), 16)?),
-        "replies" => seeds.extend(headers(reply, 32)?),
+        "calls" => seeds.extend(headers(|kind| (16..16 + CALLS).contains(&kind).then(|| kind - 16), CALLS)?),
+        "replies" => seeds.extend(headers(reply, 2 * CALLS)?),
         "chunks" => seeds.extend(chunks()),
         "names" => seeds.extend(names()),
         "npy" => seeds.extend(npys()?),
@@ -92,7 +94,7 @@ fn headers(which: impl Fn(u8) -> Option<u8>, kinds: u8) -> io::Result<Vec<(Strin
     for (name, bytes) in golden()? {
         let failed = bytes[1] & 4;
         // The number of a failed reply: see the target.
-        if let Some(number) = which(bytes[0]).map(|number| if failed != 0 { number + 15 } else { number }) {
+        if let Some(number) = which(bytes[0]).map(|number| if failed != 0 { number + CALLS - 1 } else { number }) {
             let len = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) as usize;
             all.push((name, [&[number][..], &bytes[HEAD_LEN..HEAD_LEN + len]].concat()));
         }
@@ -106,9 +108,9 @@ fn headers(which: impl Fn(u8) -> Option<u8>, kinds: u8) -> io::Result<Vec<(Strin
 
 fn reply(kind: u8) -> Option<u8> {
     match kind {
-        8 => Some(30),
-        6 => Some(31),
-        kind => kind.checked_sub(0x80 + 16).filter(|number| *number < 15),
+        8 => Some(METADATA),
+        6 => Some(GOODBYE),
+        kind => kind.checked_sub(0x80 + 16).filter(|number| *number < CALLS - 1),
     }
 }
 

@@ -8,11 +8,16 @@ use super::wire;
 use crate::memory::{self, Usage};
 
 const FAILED: u8 = 4;
+/// How many numbers of calls are tried: more than there are calls.
+pub(crate) const CALLS: u8 = 32;
+/// What stands for the other frames that a worker sends.
+pub(crate) const METADATA: u8 = 2 * CALLS - 2;
+pub(crate) const GOODBYE: u8 = 2 * CALLS - 1;
 
 /// The first byte chooses the call; the rest is its header. A call that cannot be read is still answered.
 pub(super) fn calls(input: &[u8]) {
     let Some((&which, header)) = input.split_first() else { return };
-    let kind = kind::CALLS + which % 16;
+    let kind = kind::CALLS + which % CALLS;
     let frame = alone(kind, 0, header, DecoderLimits::OPEN);
     let Some(frame) = frame else { panic!("call {kind} must be answered, even if it is none") };
     assert!(matches!(frame.body, Body::Call(_) | Body::Undecodable { .. }), "{frame:?}");
@@ -31,12 +36,16 @@ pub(super) fn calls(input: &[u8]) {
 /// may send: metadata, goodbye.
 pub(super) fn replies(input: &[u8]) {
     let Some((&which, header)) = input.split_first() else { return };
-    let (kind, flags) = match which % 32 {
-        30 => (kind::METADATA, 0),
-        31 => (kind::GOODBYE, 0),
-        n if n < 15 => ((kind::CALLS + n) | kind::COMPLETED, 0),
-        n => ((kind::CALLS + n - 15) | kind::COMPLETED, FAILED),
+    let (kind, flags) = match which % (2 * CALLS) {
+        METADATA => (kind::METADATA, 0),
+        GOODBYE => (kind::GOODBYE, 0),
+        n if n < CALLS - 1 => ((kind::CALLS + n) | kind::COMPLETED, 0),
+        n => ((kind::CALLS + n - (CALLS - 1)) | kind::COMPLETED, FAILED),
     };
+    if kind & kind::COMPLETED != 0 && Call::name_of(kind & !kind::COMPLETED).is_none() {
+        // No call of ours is answered so: that it ends the link is the target of whole streams.
+        return;
+    }
     let Some(frame) = alone(kind, flags, header, DecoderLimits::OPEN) else {
         assert!(kind & kind::COMPLETED == 0, "a reply that cannot be read costs its call alone");
         return;

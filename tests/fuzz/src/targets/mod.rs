@@ -2,7 +2,7 @@
 
 mod chunks;
 mod frames;
-mod headers;
+pub(crate) mod headers;
 mod names;
 mod npy;
 mod tensors;
