@@ -14,9 +14,10 @@ use remex_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, Stats, Step, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, Resolve, SessionEnded, SpillOut, Stats, Step, Wanted,
+    disk::{ReadBack, WriteOut},
     memory::{Account, Held, MemoryBudget, MemoryFreed},
-    messages::answer_died,
+    messages::{Restored, Written, answer_died},
     store::{Effect, Store},
 };
 use crate::{
@@ -78,13 +79,15 @@ impl ObjectManager {
 
     /// Does what the state wants done: one message for each neighbour.
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
-        let (mut tasks, mut aborted, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tasks, mut aborted, mut wanted, mut writes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut answers: Vec<(SessionId, Vec<Frame>)> = Vec::new();
         for effect in self.state.take_effects() {
             match effect {
                 Effect::Run(task) => tasks.push(*task),
                 Effect::Abort(job) => aborted.push(job),
                 Effect::Want(want) => wanted.push(want),
+                Effect::Write(write) => writes.push(write),
+                Effect::Read(read) => self.read(read, ctx),
                 Effect::Answer(session, frame) => match answers.last_mut() {
                     Some((last, frames)) if *last == session => frames.push(frame),
                     _ => answers.push((session, vec![frame])),
@@ -108,12 +111,39 @@ impl ObjectManager {
         if !wanted.is_empty() {
             post(&self.wanted, Wanted(wanted));
         }
+        if !writes.is_empty() {
+            self.write(writes, ctx);
+        }
         for (session, frames) in answers {
             if let Some(recipient) = self.sessions.get(&session) {
                 post(recipient, Answers(frames));
             }
         }
         self.alarm.set(self.state.earliest(), ctx, Self::ring);
+    }
+
+    /// Writes objects, one after the other. After one that failed the others are not tried.
+    fn write(&self, writes: Vec<WriteOut>, ctx: &Context<Self>) {
+        let Some(disk) = &self.state.disk else { return };
+        let done: Recipient<Written> = ctx.address().recipient();
+        disk.run(move || {
+            let mut failed = false;
+            for write in writes {
+                let (victim, file) = if failed { (write.victim, None) } else { write.run() };
+                let (tried, ok) = (!failed, file.is_some());
+                post(&done, Written { victim, tried, file });
+                failed |= !ok;
+            }
+        });
+    }
+
+    fn read(&self, read: ReadBack, ctx: &Context<Self>) {
+        let Some(disk) = &self.state.disk else { return };
+        let done: Recipient<Restored> = ctx.address().recipient();
+        disk.run(move || {
+            let outcome = read.run();
+            post(&done, Restored { object: read.object, number: read.number, outcome });
+        });
     }
 
     fn ring(&mut self, ctx: &mut Context<Self>) {
@@ -127,7 +157,7 @@ impl Actor for ObjectManager {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.state.account.attach(ctx.address().recipient());
+        self.state.account.attach(ctx.address().recipient(), ctx.address().recipient());
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
@@ -251,6 +281,7 @@ impl Handler<Fulfil> for ObjectManager {
             self.state.counted(run.job, run.lease);
             self.state.finished(run.job, run.outcome);
         }
+        self.state.look_again();
         self.carry_out(ctx);
     }
 }
@@ -260,6 +291,33 @@ impl Handler<Published> for ObjectManager {
 
     fn handle(&mut self, Published { job, output, what }: Published, ctx: &mut Context<Self>) {
         self.state.published(job, output, what);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<SpillOut> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, SpillOut(victims): SpillOut, ctx: &mut Context<Self>) {
+        self.state.spill_out(victims);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Written> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Written { victim, tried, file }: Written, ctx: &mut Context<Self>) {
+        self.state.written(victim, tried, file);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Restored> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Restored { object, number, outcome }: Restored, ctx: &mut Context<Self>) {
+        self.state.read_back(object, number, outcome);
         self.carry_out(ctx);
     }
 }

@@ -30,7 +30,8 @@ impl Store {
             self.tell_metadata(id, output, metadata);
             if let Some(tensor) = tensor {
                 let lease = self.lease_of_output(id, &tensor);
-                self.settle(object, Ok(Held::new(tensor, lease)));
+                let held = self.hold(object, tensor, lease);
+                self.settle(object, Ok(held));
             }
         } else {
             let error = differs(output, &metadata, said);
@@ -72,7 +73,8 @@ impl Store {
         for (output, tensor) in run.outputs.iter().zip(tensors) {
             metadata.push(output.need_metadata.then(|| tensor.metadata().clone()));
             let lease = self.cut(&mut room, tensor.bytes().len() as u64);
-            self.settle(output.id, Ok(Held::new(tensor, lease)));
+            let held = self.hold(output.id, tensor, lease);
+            self.settle(output.id, Ok(held));
         }
         if let Some(chain) = run.out_chain {
             self.settle(chain, Ok(Held::chain()));

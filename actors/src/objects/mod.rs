@@ -14,16 +14,20 @@
 //! - **I4a (origin).** An unknown object is `NotFound` at once if it should be here, and waited for otherwise.
 //! - **I8 (bounded).** Objects take no more memory than the task's budget; a call that needs some takes all of it in one step
 //!   when it could otherwise run, in order of arrival, and holds none while it waits.
+//!   What nobody uses may go to disk meanwhile, if there is one: a value on disk is Ready, and comes back when it is used.
 //! - **I7 (validate, then act).** A refused call changes nothing but its unused outputs.
 
 mod actor;
 mod budget;
+mod disk;
 mod endings;
+mod folder;
 mod jobs;
 mod memory;
 #[cfg(test)]
 mod memory_test;
 mod messages;
+mod pressure;
 mod puts;
 mod reserving;
 #[cfg(test)]
@@ -31,6 +35,8 @@ mod rig;
 mod runs;
 #[cfg(test)]
 mod runs_test;
+mod spill;
+mod spilling;
 mod store;
 #[cfg(test)]
 mod store_test;
@@ -38,6 +44,8 @@ mod table;
 
 pub use actor::{Neighbours, ObjectManager};
 pub use budget::{MemoryLimits, WhenFull};
+pub(crate) use disk::Disk;
+pub use disk::{SpillConfig, SpillStore, SpillTo};
 pub use jobs::Caller;
 pub(crate) use memory::{Account, Holds};
 pub use memory::{MemoryBudget, MemoryFreed, MemoryUse};
@@ -45,4 +53,5 @@ pub use messages::{
     Binding, Bound, Close, Fetched, Finished, Foreseen, Fulfil, Inspect, Resolve, Run, SessionEnded, Stats, Step, Want,
     Wanted,
 };
+pub use pressure::SpillOut;
 pub use table::Value;

@@ -16,6 +16,7 @@ use remex_protocol::{
 
 use super::{
     Step, Want,
+    disk::{Disk, ReadBack, WriteOut},
     jobs::{Caller, Input, Job, JobId, Jobs, RunJob, Work},
     memory::{Account, Held},
     puts::Put,
@@ -35,6 +36,10 @@ pub(crate) enum Effect {
     Answer(SessionId, Frame),
     /// Ask another task for an object.
     Want(Want),
+    /// Write an object to disk.
+    Write(WriteOut),
+    /// Read one.
+    Read(ReadBack),
 }
 
 /// Something that a job waited for has come about.
@@ -58,6 +63,10 @@ pub(crate) struct Store {
     /// Puts whose bytes are on their way, or that wait for memory.
     pub(super) puts: BTreeMap<(SessionId, CallId), Put>,
     pub(super) account: Account,
+    /// Where objects go that there is no room for; whether there is such a place; and how many reads there were.
+    pub(super) disk: Option<Disk>,
+    pub(super) spills: bool,
+    pub(super) reads: u64,
     pub(super) limits: ObjectLimits,
     /// Who waits for memory, by place in the line.
     pub(super) line: BTreeMap<u64, Waits>,
@@ -79,8 +88,12 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(task: impl Into<String>, seed: u64, account: Account, limits: ObjectLimits) -> Self {
+        let disk = account.disk();
         Self {
             task: task.into(),
+            spills: disk.is_some(),
+            disk,
+            reads: 0,
             table: Table::new(seed),
             jobs: Jobs::default(),
             compiling: BTreeMap::new(),
@@ -156,8 +169,8 @@ impl Store {
                     self.start(id);
                 } else {
                     self.line_up(id);
-                    self.events.push_back(Event::Known(Waiter { job: id, input: 0 }));
                 }
+                self.foretell(id);
             }
         }
     }
