@@ -265,6 +265,11 @@ impl Budget {
         self.granted.iter().filter(|(_, want)| want.context == context).map(|(place, _)| *place).collect()
     }
 
+    /// Whether somebody was granted something and has not been back for it.
+    pub(crate) fn has_granted(&self) -> bool {
+        !self.granted.is_empty()
+    }
+
     /// Whether more is used than there should be: what makes an unknown amount of it has to wait.
     pub(crate) fn is_over(&self) -> bool {
         self.used > self.limits.bytes

@@ -117,8 +117,8 @@ impl MemoryBudget {
     /// Changes the budget, and tells everybody what came of it.
     pub(super) fn change(&self, change: impl FnOnce(&mut Inner) -> Woken) {
         let mut inner = self.lock();
-        let mut woken = change(&mut inner);
-        let leaving = inner.press(&mut woken);
+        let woken = change(&mut inner);
+        let leaving = inner.press();
         if woken == Woken::default() && leaving.is_empty() {
             return;
         }

@@ -44,8 +44,8 @@ impl Inner {
         self.spill.as_ref().is_some_and(|spill| spill.coldest.may_free(lack, spill.disk.room()))
     }
 
-    /// Chooses what goes to disk for those in line. If nothing does, and nobody shall wait for others, they wait in vain.
-    pub(super) fn press(&mut self, woken: &mut Woken) -> Vec<(Recipient<SpillOut>, Vec<Victim>)> {
+    /// Chooses what goes to disk for those in line.
+    pub(super) fn press(&mut self) -> Vec<(Recipient<SpillOut>, Vec<Victim>)> {
         let Some(spill) = &mut self.spill else { return Vec::new() };
         let Some(lack) = self.budget.lack() else { return Vec::new() };
         let mut told = Vec::new();
@@ -56,10 +56,18 @@ impl Inner {
                 None => victims.into_iter().for_each(|victim| spill.coldest.busy(victim)),
             }
         }
-        if self.budget.limits().when_full == WhenFull::Fail && spill.coldest.leaving() == 0 {
-            woken.contexts.extend(self.budget.deny());
-        }
         told
+    }
+
+    /// Where nobody shall wait for others, who is in line waits in vain when nothing is on its way to disk. What was granted and
+    /// has not been taken may become an object that goes there in its turn.
+    fn deny(&mut self) -> Woken {
+        let is_quiet = |spill: &Spill| spill.coldest.leaving() == 0;
+        let in_vain = self.budget.limits().when_full == WhenFull::Fail
+            && !self.budget.has_granted()
+            && self.spill.as_ref().is_some_and(is_quiet);
+        let contexts = if in_vain { self.budget.deny() } else { Vec::new() };
+        Woken { contexts, room: false }
     }
 }
 
@@ -72,6 +80,7 @@ impl MemoryBudget {
             }
             Woken::default()
         });
+        self.change(Inner::deny);
     }
 
     /// The disk, if objects may go there.
@@ -89,6 +98,13 @@ impl Account {
     /// Looks for what may go to disk, if somebody needs memory.
     pub(crate) fn press(&self) {
         self.budget.change(|_| Woken::default());
+    }
+
+    /// The same, and says to those who do not want to wait for others whether they wait in vain. Not in the middle of a change,
+    /// when what was granted is not an object yet.
+    pub(crate) fn press_or_deny(&self) {
+        self.press();
+        self.budget.change(Inner::deny);
     }
 
     /// Something was in use and may not be so any more.
@@ -166,11 +182,12 @@ impl Lease {
     #[must_use]
     pub(crate) fn of_object(mut self, object: ObjectId) -> Self {
         if self.bytes > 0 {
-            let mut inner = self.account.budget.lock();
-            let spill = inner.spill.as_mut();
-            let slot = spill.map(|spill| spill.coldest.insert(self.account.context, object, self.bytes));
-            drop(inner);
-            self.slot = slot;
+            let (context, bytes) = (self.account.context, self.bytes);
+            let slot = &mut self.slot;
+            self.account.budget.change(|inner| {
+                *slot = inner.spill.as_mut().map(|spill| spill.coldest.insert(context, object, bytes));
+                Woken::default()
+            });
         }
         self
     }

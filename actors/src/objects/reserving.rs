@@ -151,6 +151,9 @@ impl Store {
             }
         }
         self.look_at_events();
+        if self.spills {
+            self.account.press_or_deny();
+        }
     }
 
     fn job_has_room(&mut self, id: JobId) {

@@ -274,8 +274,8 @@ impl Store {
                 let caller = job.caller;
                 self.jobs.remove(id);
                 for tensor in tensors {
-                    let metadata = tensor.metadata().clone();
-                    self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), tensor.bytes().clone());
+                    let (metadata, data) = (tensor.metadata().clone(), self.on_its_way(&tensor, &holds));
+                    self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), data);
                 }
             }
         }

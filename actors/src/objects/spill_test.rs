@@ -65,7 +65,9 @@ fn what_is_used_does_not_leave() {
 #[test]
 fn the_room_on_disk_is_a_bound() {
     let mut coldest = Coldest::default();
-    (1..=3).for_each(|n| drop(coldest.insert(1, id(n), 10)));
+    for n in 1..=3 {
+        coldest.insert(1, id(n), 10);
+    }
     assert!(coldest.may_free(20, 20) && !coldest.may_free(21, 20));
     let victims = coldest.choose(&lack(30), 25);
     assert_eq!(chosen(&victims), [(1, 1), (1, 2)]);

@@ -5,11 +5,10 @@
 //! memory stays there from then on, what is not is read into the room that it got. So calls that wait hold up nobody, and one
 //! that was granted its room needs no more.
 
-use remex_protocol::{
-    ErrorCode, RemoteError,
-    ids::ObjectId,
-    tensor::Tensor,
-};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use remex_protocol::{ErrorCode, RemoteError, ids::ObjectId, tensor::Tensor};
 
 use super::{
     disk::{ReadFailure, SpillFile, WriteOut},
@@ -129,6 +128,7 @@ impl Store {
                 _ => self.account.busy(victim),
             }
         }
+        self.account.press_or_deny();
     }
 
     /// A write ended; without a file it failed, or was not tried because another one had. If the object was used meanwhile, or is
@@ -141,6 +141,7 @@ impl Store {
             Some(file) => drop(self.table.spill(victim.object, file)),
             None => self.account.stay(&victim),
         }
+        self.account.press_or_deny();
     }
 
     /// The tensor that was chosen, if it was not used since and nobody but the table holds it.
@@ -149,9 +150,19 @@ impl Store {
             return None;
         };
         let is_it = lease.is_of_victim(victim) && self.account.is_leaving(victim);
-        // A call that runs has the lease, an answer on its way the bytes.
-        let is_idle = std::sync::Arc::strong_count(lease) == 1 && tensor.bytes().is_unique();
+        // A call that runs has the lease, an answer on its way knows it.
+        let is_idle = Arc::strong_count(lease) == 1 && Arc::weak_count(lease) == 0;
         (is_it && is_idle).then_some(tensor)
+    }
+
+    /// The bytes of an answer. Until they are dropped the object stays in memory, since to write it would free nothing; they are not
+    /// counted, if it is deleted.
+    pub(super) fn on_its_way(&self, tensor: &Tensor, holds: &[Arc<Lease>]) -> Bytes {
+        let bytes = tensor.bytes().clone();
+        match holds.first().filter(|_| self.spills) {
+            Some(lease) => Bytes::from_owner(OnItsWay { bytes, _lease: Arc::downgrade(lease) }),
+            None => bytes,
+        }
     }
 
     /// A read ended.
@@ -165,7 +176,25 @@ impl Store {
         };
         let waiters = self.table.restore(object, is_final.then(|| outcome.clone()));
         self.notify(waiters, outcome);
+        if self.table.is_kept(object) {
+            self.need_less(object);
+        }
         self.look_at_events();
+    }
+
+    /// An object came back for one call: others that are in line for it need no room for it any more.
+    fn need_less(&mut self, object: ObjectId) {
+        let keeps = |job: &Job| job.inputs.iter().any(|input| matches!(input, Input::Kept(id) if *id == object));
+        let in_line = self.line.values().filter_map(|waits| match waits {
+            Waits::Job(id) => Some(*id),
+            Waits::Put(_) => None,
+        });
+        let ids: Vec<_> = in_line.collect();
+        for id in ids {
+            if self.jobs.get_mut(id).is_some_and(|job| job.missing == 0 && keeps(job)) {
+                self.start(id);
+            }
+        }
     }
 
     /// What a fetch will bring is known before it is in memory.
@@ -181,6 +210,18 @@ impl Store {
         if self.spills {
             self.account.look_again();
         }
+    }
+}
+
+/// Bytes of an object that are being sent.
+struct OnItsWay {
+    bytes: Bytes,
+    _lease: Weak<Lease>,
+}
+
+impl AsRef<[u8]> for OnItsWay {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -257,6 +257,11 @@ impl Table {
         is_ready
     }
 
+    /// Whether calls wait that will use it.
+    pub(crate) fn is_kept(&self, id: ObjectId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.users > 0)
+    }
+
     /// A call will not use what it kept.
     pub(crate) fn let_go(&mut self, id: ObjectId) {
         if let Some(entry) = self.entries.get_mut(&id) {
