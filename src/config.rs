@@ -279,6 +279,7 @@ wait = "1m"
 tasks = ["tcp://127.0.0.1:7000", "unix:/run/w1"]
 devices = ["CPU", "GPU"]
 threads = 3
+spill_dir = "spilled"
 
 [job.eval]
 tasks = ["tcp://127.0.0.1:7001"]
@@ -310,22 +311,24 @@ members = ["/job:worker/task:1", "/job:eval/task:0"]
             ("threads = 3", "thread = 3", 8, &["unknown field `thread`", "`threads`"][..]),
             ("threads = 3", "threads = 0", 8, &["job.worker.threads", "1 or more"]),
             ("threads = 3", "threads = \"3\"", 8, &["invalid type: string", "expected usize"]),
+            ("spill_dir = \"spilled\"", "spill_limit = 5", 9, &["job.worker.spill_limit", "give spill_dir, too"]),
+            ("spill_dir = \"spilled\"", "spill_dir = \"x\"\nspill_limit = -1", 10, &["invalid value", "expected u64"]),
             ("deadline = \"30s\"", "deadline = 30", 2, &["invalid type: integer", "expected a string"]),
             ("deadline = \"30s\"", "deadline = \"30\"", 2, &["deadline", "write a time like 30s"]),
             ("wait = \"1m\"", "wait = \"0s\"", 3, &["wait", "must not be zero"]),
             ("unix:/run/w1", "localhost", 6, &["job.worker.tasks[1]", "tcp://HOST:PORT"]),
             ("unix:/run/w1", "tcp://127.0.0.1:7000", 6, &["job.worker.tasks[1]", "give each task its own"]),
             ("\"GPU\"", "\"G P\"", 7, &["job.worker.devices[1]"]),
-            ("[job.eval]", "[job.\"ev al\"]", 10, &["ev al"]),
+            ("[job.eval]", "[job.\"ev al\"]", 11, &["ev al"]),
             (
                 "/job:eval/task:0",
                 "/job:eval/task:4",
-                14,
+                15,
                 &["group.all.members", "/job:eval/task:4", "none of the context's tasks"],
             ),
-            ("/job:eval/task:0", "eval:0", 14, &["group.all.members", "/job:NAME/task:N"]),
-            ("[job.eval]\ntasks = [\"tcp://127.0.0.1:7001\"]", "[job.eval]\ntasks = []", 11, &["at least one"]),
-            ("[group.all]\nmembers", "[group.all]\nnames", 14, &["unknown field `names`", "`members`"]),
+            ("/job:eval/task:0", "eval:0", 15, &["group.all.members", "/job:NAME/task:N"]),
+            ("[job.eval]\ntasks = [\"tcp://127.0.0.1:7001\"]", "[job.eval]\ntasks = []", 12, &["at least one"]),
+            ("[group.all]\nmembers", "[group.all]\nnames", 15, &["unknown field `names`", "`members`"]),
             ("[job.worker]", "[job.worker", 5, &[]),
         ] {
             let text = GOOD.replace(from, to);

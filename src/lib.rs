@@ -108,7 +108,7 @@ pub use remex_actors::{
         TensorHandle,
     },
     limits::{ObjectLimits, ProgramLimits, TaskLimits},
-    objects::{MemoryLimits, WhenFull},
+    objects::{MemoryLimits, SpillStore, WhenFull},
     observe::{Event, Observed, What},
     ops::{Op, OpRegistry},
     programs::{

@@ -204,12 +204,13 @@ impl Budget {
         contexts
     }
 
-    /// Places of a context whose holders wait in vain. They are told once.
-    pub(crate) fn take_denied(&mut self, context: u64) -> Vec<u64> {
+    /// Places of a context whose holders wait in vain, and for how many bytes. They are told once.
+    pub(crate) fn take_denied(&mut self, context: u64) -> Vec<(u64, u64)> {
         if self.denied.is_empty() {
             return Vec::new();
         }
-        self.denied.extract_if(.., |_, want| want.context == context).map(|(place, _)| place).collect()
+        let of_context = self.denied.extract_if(.., |_, want| want.context == context);
+        of_context.map(|(place, want)| (place, want.bytes)).collect()
     }
 
     /// What has to go so that the first in line can be served, as many as fit together, and nothing is too much.

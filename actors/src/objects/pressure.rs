@@ -146,8 +146,7 @@ impl Account {
         }
         let full = NoRoom::Full { used: inner.budget.counts().0, limit: inner.budget.limits().bytes };
         drop(inner);
-        let error = self.refused(full, 0);
-        places.into_iter().map(|place| (place, error.clone())).collect()
+        places.into_iter().map(|(place, bytes)| (place, self.refused(full, bytes))).collect()
     }
 
     /// There is no room; if the disk is the reason that there is none, it is named.
