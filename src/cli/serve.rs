@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     spill_dir: Option<PathBuf>,
     /// How many bytes of objects may be in that folder [default: 64 GiB]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", requires = "spill_dir")]
     spill_limit: Option<u64>,
     /// What is logged on stderr: a level, or TARGET=LEVEL,... [default: RUST_LOG, or warn]
     #[arg(long, value_name = "FILTER")]

@@ -27,6 +27,7 @@ mod resume;
 mod retry;
 mod seed;
 mod sim;
+mod spill;
 mod support;
 mod threads;
 mod tidy;

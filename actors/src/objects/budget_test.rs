@@ -169,7 +169,11 @@ fn what_is_lacking_is_known() {
     assert_eq!(budget.lack(), Some(Lack { task: 15, contexts: vec![(1, 10)] }));
     in_line(budget.ask(3, 60));
     in_line(budget.ask(3, 60));
-    assert_eq!(budget.lack(), Some(Lack { task: 75, contexts: vec![(1, 10)] }), "not for the last: it waits for others");
+    assert_eq!(
+        budget.lack(),
+        Some(Lack { task: 75, contexts: vec![(1, 10)] }),
+        "not for the last: it waits for others"
+    );
     let mut budget = self::budget(100);
     budget.take(1, 130);
     assert_eq!(budget.lack(), Some(Lack { task: 30, contexts: vec![] }), "nobody is in line, and it is too much");

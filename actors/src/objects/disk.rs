@@ -323,11 +323,14 @@ impl ReadBack {
             ReadFailure::Lost(Error::new(ErrorCode::DataLoss, message))
         };
         let mut header = vec![0; self.header];
-        contained(|| store.read(self.file, [&mut header, data.as_mut_slice()])).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => lost(&error),
-            _ => {
-                let message = format!("object {object}, spilled to {}, cannot be read: {error}", store.name(self.file));
-                ReadFailure::NotNow(Error::new(ErrorCode::Unavailable, message))
+        contained(|| store.read(self.file, [&mut header, data.as_mut_slice()])).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => lost(&error),
+                _ => {
+                    let message =
+                        format!("object {object}, spilled to {}, cannot be read: {error}", store.name(self.file));
+                    ReadFailure::NotNow(Error::new(ErrorCode::Unavailable, message))
+                }
             }
         })?;
         let tensor = Tensor::deserialize_parts(&header, data.freeze());
@@ -341,5 +344,6 @@ impl ReadBack {
 
 /// A panic is an error, too.
 fn contained<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(io::Error::other("the store of spilled objects panicked")))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(io::Error::other("the store of spilled objects panicked")))
 }

@@ -86,8 +86,7 @@ fn what_a_dead_task_left_is_removed_and_what_a_live_one_has_is_not() {
     std::os::unix::fs::symlink(&mixed, temp.0.join("remex-link")).unwrap();
     let second = temp.open(2);
     let names = temp.names();
-    let expected =
-        ["other", "remex-link", "remex-mixed", "remex-w-3-0000000000000001", "remex-w-3-0000000000000002"];
+    let expected = ["other", "remex-link", "remex-mixed", "remex-w-3-0000000000000001", "remex-w-3-0000000000000002"];
     assert_eq!(names, expected);
     assert_eq!(fs::read(mixed.join("letter.txt")).unwrap(), b"mine");
     live.read(1, [&mut [0], &mut [0]]).unwrap();

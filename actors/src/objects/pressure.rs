@@ -151,7 +151,8 @@ impl Account {
 
     /// There is no room; if the disk is the reason that there is none, it is named.
     pub(super) fn refused(&self, no_room: NoRoom, bytes: u64) -> Error {
-        let why = self.budget.disk().filter(|_| matches!(no_room, NoRoom::Full { .. })).and_then(|disk| disk.complaint());
+        let why =
+            self.budget.disk().filter(|_| matches!(no_room, NoRoom::Full { .. })).and_then(|disk| disk.complaint());
         let error = no_room.error(bytes);
         match why {
             Some(why) => error.map(|mut error| {

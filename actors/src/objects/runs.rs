@@ -182,7 +182,9 @@ impl Store {
         let Some(job) = self.jobs.get_mut(waiter.job) else { return };
         let (caller, fetch) = (job.caller, matches!(job.work, Work::Fetch));
         // Of a job that runs the inputs are with the program.
-        let Some(&(Input::Waiting(object) | Input::Kept(object))) = job.inputs.get(waiter.input as usize) else { return };
+        let Some(&(Input::Waiting(object) | Input::Kept(object))) = job.inputs.get(waiter.input as usize) else {
+            return;
+        };
         if !fetch {
             return self.infer(waiter.job);
         }

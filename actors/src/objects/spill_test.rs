@@ -25,7 +25,11 @@ fn the_coldest_go_first() {
     coldest.touch(slots[0]);
     let victims = coldest.choose(&lack(15), u64::MAX);
     assert_eq!(chosen(&victims), [(0, 2), (1, 3)]);
-    assert_eq!((coldest.leaving(), chosen(&coldest.choose(&lack(20), u64::MAX))), (20, vec![]), "they are on their way");
+    assert_eq!(
+        (coldest.leaving(), chosen(&coldest.choose(&lack(20), u64::MAX))),
+        (20, vec![]),
+        "they are on their way"
+    );
     assert_eq!(chosen(&coldest.choose(&lack(21), u64::MAX)), [(0, 4)]);
 }
 
@@ -87,7 +91,10 @@ fn a_disk_that_fails_is_left_alone_for_longer_and_longer() {
         coldest.failed();
         coldest.stay(&victim);
         for tick in 0..pause {
-            assert!(coldest.choose(&lack(1), u64::MAX).is_empty() && !coldest.may_free(1, u64::MAX), "{tick} of {pause}");
+            assert!(
+                coldest.choose(&lack(1), u64::MAX).is_empty() && !coldest.may_free(1, u64::MAX),
+                "{tick} of {pause}"
+            );
             coldest.tick();
         }
     }
