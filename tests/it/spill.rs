@@ -126,39 +126,44 @@ async fn objects_of_all_contexts_make_room() {
     assert!(disk.is_empty());
 }
 
-/// I8: a full disk loses nothing; calls wait, or fail with what is wrong, until it has room again.
+/// A full disk loses nothing: what needs memory fails, until it has room again. Gives the error.
+async fn fill(when_full: WhenFull) -> Error {
+    let disk = MemorySpill::new();
+    let cluster = cluster(&disk, when_full).await;
+    let context = cluster.task(0).create_context(cluster.config().default_deadline(5 * SECOND)).await.unwrap();
+    let mut objects = Vec::new();
+    disk.set_full(true);
+    for n in 0..16 {
+        objects.push(put_large(&context, n).await.unwrap());
+    }
+    let error = put_large(&context, 16).await.unwrap_err();
+    let stats = cluster.task(1).stats().await.unwrap();
+    assert!(stats.spill_errors >= 1 && stats.spill_errors <= 4, "paced: {stats:?}");
+    for (n, object) in objects.iter().enumerate() {
+        assert_eq!(context.fetch(object).await.unwrap(), large(n), "{n}");
+    }
+    disk.set_full(false);
+    cluster.advance(10 * SECOND).await;
+    objects.push(put_large(&context, 16).await.unwrap());
+    assert_eq!(context.fetch(&objects[0]).await.unwrap(), large(0));
+    drop(objects);
+    end(cluster, context).await;
+    assert!(disk.is_empty());
+    error
+}
+
+/// I8: while the disk is full a call waits by its deadline, as without a disk.
+#[actix::test]
+async fn a_full_disk_makes_calls_wait_for_others() {
+    let error = fill(WhenFull::Wait).await;
+    assert_eq!(error.code(), ErrorCode::DeadlineExceeded, "{error}");
+}
+
+/// I8: where nobody waits for others, a full disk is an error of what needs memory.
 #[actix::test]
 async fn a_full_disk_is_an_error_of_what_needs_memory() {
-    for when_full in [WhenFull::Wait, WhenFull::Fail] {
-        let disk = MemorySpill::new();
-        let cluster = cluster(&disk, when_full).await;
-        let context = cluster.task(0).create_context(cluster.config().default_deadline(5 * SECOND)).await.unwrap();
-        let mut objects = Vec::new();
-        disk.set_full(true);
-        for n in 0..16 {
-            objects.push(put_large(&context, n).await.unwrap());
-        }
-        let error = put_large(&context, 16).await.unwrap_err();
-        match when_full {
-            WhenFull::Wait => assert_eq!(error.code(), ErrorCode::DeadlineExceeded, "{error}"),
-            WhenFull::Fail => {
-                let words = ["4096 bytes do not fit", "nothing can be spilled to memory: no space left", &task(1)];
-                assert_error(&error, ErrorCode::ResourceExhausted, &words);
-            }
-        }
-        let stats = cluster.task(1).stats().await.unwrap();
-        assert!(stats.spill_errors >= 1 && stats.spill_errors <= 4, "paced: {stats:?}");
-        for (n, object) in objects.iter().enumerate() {
-            assert_eq!(context.fetch(object).await.unwrap(), large(n), "{n}");
-        }
-        disk.set_full(false);
-        cluster.advance(10 * SECOND).await;
-        objects.push(put_large(&context, 16).await.unwrap());
-        assert_eq!(context.fetch(&objects[0]).await.unwrap(), large(0));
-        drop(objects);
-        end(cluster, context).await;
-        assert!(disk.is_empty());
-    }
+    let words = ["4096 bytes do not fit", "nothing can be spilled to memory: no space left", &task(1)];
+    assert_error(&fill(WhenFull::Fail).await, ErrorCode::ResourceExhausted, &words);
 }
 
 /// I8: a damaged file is the loss of its object and of nothing else.
@@ -279,7 +284,7 @@ async fn small_objects_on_a_small_budget_come_and_go() {
         if n % 3 == 2 {
             let (n, object) = kept.remove((n * 7) % kept.len());
             assert_eq!(context.fetch(&object).await.unwrap(), large(n));
-            context.delete([&object]).await.unwrap();
+            context.delete(&[object]).await.unwrap();
         }
     }
     let stats = cluster.task(1).stats().await.unwrap();
