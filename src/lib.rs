@@ -108,7 +108,7 @@ pub use remex_actors::{
         Scope, TensorHandle,
     },
     limits::{ObjectLimits, ProgramLimits, TaskLimits},
-    objects::{MemoryLimits, WhenFull},
+    objects::{MemoryLimits, SpillStore, WhenFull},
     observe::{Event, Observed, SessionEvent, What},
     ops::{Op, OpRegistry},
     programs::{

@@ -18,6 +18,8 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
         ("remex_memory_peak_bytes", stats.memory_peak as f64),
         ("remex_memory_limit_bytes", stats.memory_limit as f64),
         ("remex_memory_waiting", stats.memory_waiting as f64),
+        ("remex_spilled", stats.spilled as f64),
+        ("remex_spilled_bytes", stats.spilled_bytes as f64),
         ("remex_programs", stats.programs as f64),
         ("remex_program_bytes", stats.program_bytes as f64),
         ("remex_receives", stats.receives as f64),
@@ -53,6 +55,10 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
     ];
     for (limit, count) in counters {
         counter!("remex_refused", "task" => task.clone(), "limit" => limit).absolute(count);
+    }
+    let spills = [("write", stats.spill_writes), ("read", stats.spill_reads), ("error", stats.spill_errors)];
+    for (what, count) in spills {
+        counter!("remex_spills", "task" => task.clone(), "what" => what).absolute(count);
     }
 }
 
@@ -107,12 +113,15 @@ mod tests {
     fn every_number_reaches_the_recorder() {
         let mut stats = ServerStats::default();
         (stats.objects, stats.memory_used, stats.refused.memory, stats.sent_bytes) = (3, 4096, 7, 11);
+        (stats.spilled, stats.spill_errors) = (5, 9);
         let kept = Kept::default();
         metrics::with_local_recorder(&kept, || record(&"/job:w/task:1".parse().unwrap(), &stats));
         let gauge = |name: &str| f64::from_bits(kept.bits(&format!("{name} task=/job:w/task:1")));
         assert_eq!((gauge("remex_objects"), gauge("remex_memory_used_bytes"), gauge("remex_jobs")), (3.0, 4096.0, 0.0));
         assert_eq!(kept.bits("remex_sent_bytes task=/job:w/task:1"), 11);
         assert_eq!(kept.bits("remex_refused task=/job:w/task:1,limit=memory"), 7);
-        assert_eq!(kept.0.lock().unwrap().len(), 28);
+        assert_eq!(gauge("remex_spilled"), 5.0);
+        assert_eq!(kept.bits("remex_spills task=/job:w/task:1,what=error"), 9);
+        assert_eq!(kept.0.lock().unwrap().len(), 33);
     }
 }

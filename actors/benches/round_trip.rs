@@ -112,6 +112,7 @@ fn config(task: &str, listen: Option<&str>, hub: &Loopback) -> ServerConfig {
         ops: Default::default(),
         credits: Credits::default(),
         timers: Default::default(),
+        spill: None,
         limits: Default::default(),
         allowed: BTreeSet::new(),
         observers: Observers::default(),

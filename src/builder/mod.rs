@@ -2,7 +2,7 @@
 
 mod plan;
 
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::Recipient;
 use plan::Plan;
@@ -10,7 +10,7 @@ use remex_actors::{
     executor::{Pool, Simulated},
     fabric::Fabric,
     limits::TaskLimits,
-    objects::WhenFull,
+    objects::{SpillStore, SpillTo, WhenFull},
     observe::Observed,
     ops::OpRegistry,
     programs::{Compiler, Executable},
@@ -45,6 +45,8 @@ pub struct ServerBuilder {
     ops: OpRegistry,
     credits: Credits,
     limits: TaskLimits,
+    spill_to: Option<SpillTo>,
+    spill_limit: Option<u64>,
     buffer_bytes: usize,
     timers: Timers,
     allowed: Vec<String>,
@@ -74,6 +76,8 @@ impl Server {
             ops: default_ops(),
             credits: Credits::default(),
             limits: TaskLimits::default(),
+            spill_to: None,
+            spill_limit: None,
             buffer_bytes: BufferPool::DEFAULT_LIMIT,
             timers: Timers::default(),
             allowed: Vec::new(),
@@ -202,6 +206,27 @@ impl ServerBuilder {
     /// `ResourceExhausted`. Default: it waits.
     pub fn when_full(mut self, when: WhenFull) -> Self {
         self.limits.memory.when_full = when;
+        self
+    }
+
+    /// Lets objects go to files when the memory budget is used up: those that nobody uses, the one that was used longest ago first.
+    /// They come back when they are used. The task makes a folder of its own in this one, readable by its user alone, and removes it
+    /// when it stops; one that was left by a task that was killed goes at the next start. Default: nothing goes to disk.
+    pub fn spill_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.spill_to = Some(SpillTo::Folder(folder.into()));
+        self
+    }
+
+    /// How many bytes of objects may be in files. Past it nothing more goes there, and what needs memory waits or fails. More
+    /// fills the disk, less makes calls wait earlier. Default 64 GiB.
+    pub fn spill_limit(mut self, bytes: u64) -> Self {
+        self.spill_limit = Some(bytes);
+        self
+    }
+
+    /// Lets objects go to something else than a folder.
+    pub fn spill_store(mut self, store: Arc<dyn SpillStore>) -> Self {
+        self.spill_to = Some(SpillTo::Store(store));
         self
     }
 

@@ -13,6 +13,7 @@ use remex_actors::{
     fabric::{Fabric, Tcp, Unix},
     limits::TaskLimits,
     link::Identity,
+    objects::{SpillConfig, SpillTo},
     observe::Observers,
     ops::OpRegistry,
     programs::{Compiler, Compilers, NativePrograms},
@@ -41,6 +42,7 @@ pub(super) struct Plan {
     credits: Credits,
     timers: Timers,
     limits: TaskLimits,
+    spill: Option<SpillConfig>,
     allowed: BTreeSet<Address>,
     observers: Observers,
     custom_executor: Option<ExecutorRecipients>,
@@ -82,6 +84,7 @@ impl Plan {
             credits: builder.credits,
             timers: builder.timers,
             limits: builder.limits,
+            spill: spill(builder.spill_to, builder.spill_limit)?,
             allowed: builder.allowed.iter().map(address).collect::<Result<_>>()?,
             observers: Observers::new(builder.observers),
             custom_executor: builder.executor,
@@ -100,6 +103,7 @@ impl Plan {
             credits: self.credits,
             timers: self.timers,
             limits: self.limits,
+            spill: self.spill,
             allowed: self.allowed,
             observers: self.observers,
             custom_executor: self.custom_executor,
@@ -107,6 +111,22 @@ impl Plan {
             custom_rendezvous: None,
         };
         (self.who, config)
+    }
+}
+
+/// Where objects go for which memory has no room.
+fn spill(to: Option<SpillTo>, limit: Option<u64>) -> Result<Option<SpillConfig>> {
+    match (to, limit) {
+        (Some(to), limit) => {
+            let mut config = SpillConfig::new(to);
+            config.limit = limit.unwrap_or(config.limit);
+            Ok(Some(config))
+        }
+        (None, Some(_)) => {
+            let message = "a limit for spilled objects is of no use without a folder for them: give spill_dir, too";
+            Err(Error::new(ErrorCode::InvalidArgument, message))
+        }
+        (None, None) => Ok(None),
     }
 }
 

@@ -95,6 +95,7 @@ fn state(object: &ListedObject) -> String {
         ObjectState::Ready => "ready",
         ObjectState::Failed => "failed",
         ObjectState::GivenUp => "given up",
+        ObjectState::Spilled => "on disk",
         _ => "unknown",
     };
     if object.pinned { format!("{state}, pinned") } else { state.to_owned() }

@@ -36,6 +36,12 @@ pub(crate) struct Args {
     /// How many bytes its objects may take [default: half of the machine's memory]
     #[arg(long, value_name = "BYTES")]
     memory: Option<u64>,
+    /// A folder for objects that memory has no room for; they are read back when they are used [default: none]
+    #[arg(long, value_name = "PATH")]
+    spill_dir: Option<PathBuf>,
+    /// How many bytes of objects may be in that folder [default: 64 GiB]
+    #[arg(long, value_name = "BYTES", requires = "spill_dir")]
+    spill_limit: Option<u64>,
     /// What is logged on stderr: a level, or TARGET=LEVEL,... [default: RUST_LOG, or warn]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -97,12 +103,19 @@ fn builder(task: String, args: &Args) -> Result<ServerBuilder, Failure> {
     if let Some(file) = &args.config {
         let named = |error: ConfigError| Failure::usage(format!("{}: {error}", file.display()));
         let builder = parse::cluster(file)?.server(&args.job, args.index).map_err(named)?;
-        return Ok(args.memory.into_iter().fold(builder, ServerBuilder::memory_budget));
+        return Ok(with_memory(builder, args));
     }
     let builder = Server::builder().task(task).listen(args.listen.to_string());
     let builder = args.threads.into_iter().fold(builder, ServerBuilder::threads);
-    let builder = args.memory.into_iter().fold(builder, ServerBuilder::memory_budget);
+    let builder = with_memory(builder, args);
     Ok(args.allow_peer.iter().fold(builder, |builder, peer| builder.allow_peer(peer.to_string())))
+}
+
+/// How much memory it has, and where what does not fit goes.
+fn with_memory(builder: ServerBuilder, args: &Args) -> ServerBuilder {
+    let builder = args.memory.into_iter().fold(builder, ServerBuilder::memory_budget);
+    let builder = args.spill_dir.iter().fold(builder, ServerBuilder::spill_dir);
+    args.spill_limit.into_iter().fold(builder, ServerBuilder::spill_limit)
 }
 
 async fn drain(server: &ServerHandle, mut signals: Signals) -> Result<(), Failure> {

@@ -31,6 +31,7 @@ mod retry;
 mod scopes;
 mod seed;
 mod sim;
+mod spill;
 mod stall;
 mod support;
 mod threads;

@@ -256,7 +256,7 @@ impl Handler<SessionEnded> for DistributedContext {
 
     fn handle(&mut self, ended: SessionEnded, _: &mut Context<Self>) {
         let from = self.serving.end_session(ended.session);
-        if let (Some(task), true) = (from, ended.lost) {
+        if let (Some(task), Some(_)) = (from, ended.lost) {
             let error = RemoteError::new(ErrorCode::RpcUnavailable, "the link to the task was lost");
             self.lost_task(task, error.into());
         }

@@ -28,6 +28,11 @@ pub(crate) enum Queued {
         to: TaskIndex,
         object: ObjectId,
     },
+    /// An object is to outlive the session that made it.
+    Keep {
+        to: TaskIndex,
+        object: ObjectId,
+    },
     /// Nobody wants a call any more that was queued before.
     Cancel {
         to: TaskIndex,
@@ -80,7 +85,11 @@ impl Ingress {
         self.push(Queued::Release { to, object });
     }
 
-    /// The same for many, in order, and all in one message to each task.
+    pub(crate) fn push_keep(&self, to: TaskIndex, object: ObjectId) {
+        self.push(Queued::Keep { to, object });
+    }
+
+    /// The same for many releases, in order, and all in one message to each task.
     pub(crate) fn push_releases(&self, released: impl IntoIterator<Item = (TaskIndex, ObjectId)>) {
         let mut queue = self.lock();
         let before = queue.len();

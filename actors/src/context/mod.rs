@@ -28,6 +28,7 @@ mod outgoing;
 mod outgoing_test;
 mod parked;
 mod parts;
+mod payload;
 mod peer;
 mod plan;
 mod reach;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use remex_protocol::{
     Body, Call, Frame,
-    calls::{DeleteMode, DeleteObjectsRequest, Origin, Reader, RemoteExecuteRequest},
+    calls::{DeleteMode, DeleteObjectsRequest, Origin, PinMode, PinObjectsRequest, Reader, RemoteExecuteRequest},
     frame::{MAX_ARGS, MAX_DELETES},
     ids::{CallId, ObjectId, TaskIndex},
 };
@@ -27,12 +27,13 @@ struct Batch {
     expect: Vec<Expectation>,
     frames: Vec<Frame>,
     released: Vec<ObjectId>,
+    kept: Vec<ObjectId>,
     cancelled: Vec<CallId>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.expect.is_empty() && self.released.is_empty() && self.cancelled.is_empty()
+        self.expect.is_empty() && self.released.is_empty() && self.kept.is_empty() && self.cancelled.is_empty()
     }
 }
 
@@ -45,6 +46,7 @@ pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall)
     for item in queued {
         match item {
             Queued::Release { to, object } => batches[to.position()].released.push(object),
+            Queued::Keep { to, object } => batches[to.position()].kept.push(object),
             Queued::Cancel { to, call } => batches[to.position()].cancelled.push(call),
             Queued::Parked(parked) => {
                 let to = parked.draft.to;
@@ -112,7 +114,7 @@ fn send_to(shared: &ContextShared, task: TaskIndex, mut batch: Batch) {
     if batch.is_empty() {
         return;
     }
-    release(shared, task, &mut batch);
+    let_go(shared, task, &mut batch);
     let link = match shared.link(task).and_then(alive) {
         Ok(link) => link,
         Err(error) => {
@@ -138,21 +140,30 @@ fn alive(link: Link<'_>) -> Result<Link<'_>> {
     if link.receiver.is_alive() { Ok(link) } else { Err(died()) }
 }
 
-/// Objects whose last reference is gone go behind everything that was queued with them: no call names them any more.
-fn release(shared: &ContextShared, task: TaskIndex, batch: &mut Batch) {
+/// What is kept, and objects whose last reference is gone, go behind everything that was queued with them: no call names them
+/// any more.
+fn let_go(shared: &ContextShared, task: TaskIndex, batch: &mut Batch) {
     let Ok(link) = shared.link(task) else { return };
-    for objects in batch.released.chunks(MAX_DELETES) {
-        let call = link.receiver.edge.ticket();
-        let request =
-            DeleteObjectsRequest { context: link.index, objects: objects.to_vec(), mode: DeleteMode::Release };
+    let (context, edge) = (link.index, &link.receiver.edge);
+    let keep = |objects: &[ObjectId]| {
+        let request = PinObjectsRequest { context, objects: objects.to_vec(), mode: PinMode::Keep };
+        Call::PinObjects(Box::new(request))
+    };
+    let release = |objects: &[ObjectId]| {
+        let request = DeleteObjectsRequest { context, objects: objects.to_vec(), mode: DeleteMode::Release };
+        Call::DeleteObjects(Box::new(request))
+    };
+    let kept = batch.kept.chunks(MAX_DELETES).map(keep);
+    for body in kept.chain(batch.released.chunks(MAX_DELETES).map(release)) {
+        let call = edge.ticket();
         batch.expect.push(Expectation {
             call,
-            name: "DeleteObjects",
+            name: body.name(),
             deadline: tokio::time::Instant::now().into_std(),
             promised: Promised::Nothing,
             admission: None,
             holds: Vec::new(),
         });
-        batch.frames.push(Frame::new(call, Body::Call(Call::DeleteObjects(Box::new(request)))));
+        batch.frames.push(Frame::new(call, Body::Call(body)));
     }
 }

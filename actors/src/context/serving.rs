@@ -12,9 +12,9 @@ use remex_protocol::{
     Body, Call, ErrorCode, Frame, Payload, Reply, Rpc,
     calls::*,
     ids::{CallId, DeviceIndex, ObjectId, TaskIndex},
-    tensor::{Tensor, TensorMetadata},
 };
 
+use super::payload::{fits, tensors};
 use crate::{
     Error, Result,
     collectives::ArrivedChunk,
@@ -377,26 +377,4 @@ pub(super) fn no_such_device(object: ObjectId) -> Error {
 /// A deadline that a peer names; far away is as good as never.
 pub(super) fn until(at: Instant, time_left_ms: u64) -> Instant {
     at + Duration::from_millis(time_left_ms).min(deadline::FAR)
-}
-
-fn fits(metadata: &TensorMetadata, len: u64) -> Result<()> {
-    if metadata.size_bytes() == Some(len) {
-        return Ok(());
-    }
-    let message = format!("the payload has {len} bytes, which is not what {metadata} takes");
-    Err(Error::new(ErrorCode::InvalidArgument, message))
-}
-
-/// Cuts tensors off the front of a payload.
-fn tensors(metadata: Vec<TensorMetadata>, payload: &mut Bytes) -> Result<Vec<Tensor>> {
-    let mut cut = |metadata: TensorMetadata| {
-        let size = metadata.size_bytes().and_then(|size| usize::try_from(size).ok());
-        let size = size.filter(|size| *size <= payload.len()).ok_or_else(|| {
-            let message = format!("the payload ends before the golden tensor {metadata}");
-            Error::new(ErrorCode::InvalidArgument, message)
-        })?;
-        Tensor::from_bytes(metadata, payload.split_to(size))
-            .map_err(|error| Error::new(ErrorCode::InvalidArgument, error.to_string()))
-    };
-    metadata.into_iter().map(&mut cut).collect()
 }

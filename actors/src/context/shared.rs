@@ -316,6 +316,13 @@ impl ContextShared {
         }
     }
 
+    /// An object is to stay when this task's session is lost.
+    pub(crate) fn keep(&self, owner: TaskIndex, object: ObjectId) {
+        if self.closed.get().is_none() {
+            self.ingress.push_keep(owner, object);
+        }
+    }
+
     /// From now on nothing new is admitted; ends when every call is answered, or after `limit`.
     pub async fn drain(&self, limit: Duration) {
         let error = Error::new(ErrorCode::FailedPrecondition, "the context drains: it takes no new calls");

@@ -63,7 +63,7 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    fn duration(&self) -> Duration {
+    pub(crate) fn duration(&self) -> Duration {
         // Both are drawn each time: whether one stalls changes nothing for the next.
         let usual = self.chance.between(self.shortest, self.longest);
         if self.chance.happens(self.stalls) { self.stall } else { usual }

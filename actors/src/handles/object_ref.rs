@@ -84,11 +84,15 @@ impl ObjectRef {
     }
 
     /// Lets the object stay when its last reference is dropped, until somebody deletes it or the context ends; gives its id,
-    /// for somebody else to [adopt](crate::context::TaskContext::adopt).
+    /// for somebody else to [adopt](crate::context::TaskContext::adopt). Of an object that a call makes it is said behind the
+    /// call; then the object stays also when this task is lost.
     pub fn keep(&self) -> ObjectId {
         let kept = |state| if state == DELETED { None } else { Some(KEPT) };
         // Of what was deleted there is nothing to keep: then it stays as it is.
-        let _ = self.0.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, kept);
+        let before = self.0.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, kept);
+        if before == Ok(NAMED) {
+            self.0.context.keep(self.0.owner, self.0.id);
+        }
         self.0.id
     }
 

@@ -14,9 +14,11 @@ use remex_protocol::{
 use tokio::time::Instant;
 
 use super::{
-    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, List, Listed, Resolve, SessionEnded, Stats, Step, Wanted,
+    Bound, Close, Fetched, Foreseen, Fulfil, Inspect, List, Listed, Resolve, SessionEnded, SpillOut, Stats, Step,
+    Wanted,
+    disk::{ReadBack, WriteOut},
     memory::{Account, Held, MemoryBudget, MemoryFreed},
-    messages::answer_died,
+    messages::{Restored, Written, answer_died},
     store::{Effect, Store},
 };
 use crate::{
@@ -82,13 +84,15 @@ impl ObjectManager {
 
     /// Does what the state wants done: one message for each neighbour.
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
-        let (mut tasks, mut aborted, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tasks, mut aborted, mut wanted, mut writes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut answers: Vec<(SessionId, Vec<Frame>)> = Vec::new();
         for effect in self.state.take_effects() {
             match effect {
                 Effect::Run(task) => tasks.push(*task),
                 Effect::Abort(job) => aborted.push(job),
                 Effect::Want(want) => wanted.push(want),
+                Effect::Write(write) => writes.push(write),
+                Effect::Read(read) => self.read(read, ctx),
                 Effect::Answer(session, frame) => match answers.last_mut() {
                     Some((last, frames)) if *last == session => frames.push(frame),
                     _ => answers.push((session, vec![frame])),
@@ -112,12 +116,39 @@ impl ObjectManager {
         if !wanted.is_empty() {
             post(&self.wanted, Wanted(wanted));
         }
+        if !writes.is_empty() {
+            self.write(writes, ctx);
+        }
         for (session, frames) in answers {
             if let Some(recipient) = self.sessions.get(&session) {
                 post(recipient, Answers(frames));
             }
         }
         self.alarm.set(self.state.earliest(), ctx, Self::ring);
+    }
+
+    /// Writes objects, one after the other. After one that failed the others are not tried.
+    fn write(&self, writes: Vec<WriteOut>, ctx: &Context<Self>) {
+        let Some(disk) = &self.state.disk else { return };
+        let done: Recipient<Written> = ctx.address().recipient();
+        disk.run(move || {
+            let mut failed = false;
+            for write in writes {
+                let (victim, file) = if failed { (write.victim, None) } else { write.run() };
+                let (tried, ok) = (!failed, file.is_some());
+                post(&done, Written { victim, tried, file });
+                failed |= !ok;
+            }
+        });
+    }
+
+    fn read(&self, read: ReadBack, ctx: &Context<Self>) {
+        let Some(disk) = &self.state.disk else { return };
+        let done: Recipient<Restored> = ctx.address().recipient();
+        disk.run(move || {
+            let outcome = read.run();
+            post(&done, Restored { object: read.object, number: read.number, outcome });
+        });
     }
 
     fn ring(&mut self, ctx: &mut Context<Self>) {
@@ -132,7 +163,7 @@ impl Actor for ObjectManager {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.state.set_now(Instant::now().into_std());
-        self.state.account.attach(ctx.address().recipient());
+        self.state.account.attach(ctx.address().recipient(), ctx.address().recipient());
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
@@ -230,8 +261,8 @@ impl Handler<Foreseen> for ObjectManager {
 impl Handler<SessionEnded> for ObjectManager {
     type Result = ();
 
-    fn handle(&mut self, SessionEnded { session, .. }: SessionEnded, ctx: &mut Context<Self>) {
-        self.state.end_session(session);
+    fn handle(&mut self, SessionEnded { session, lost }: SessionEnded, ctx: &mut Context<Self>) {
+        self.state.end_session(session, lost);
         // Who has only left the context still listens; who is gone does not.
         self.carry_out(ctx);
         self.sessions.remove(&session);
@@ -257,6 +288,7 @@ impl Handler<Fulfil> for ObjectManager {
             self.state.counted(run.job, run.lease);
             self.state.finished(run.job, run.outcome);
         }
+        self.state.look_again();
         self.carry_out(ctx);
     }
 }
@@ -275,6 +307,33 @@ impl Handler<List> for ObjectManager {
 
     fn handle(&mut self, list: List, _: &mut Context<Self>) -> Result<Listed> {
         Ok(self.state.list(list, Instant::now().into_std()))
+    }
+}
+
+impl Handler<SpillOut> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, SpillOut(victims): SpillOut, ctx: &mut Context<Self>) {
+        self.state.spill_out(victims);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Written> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Written { victim, tried, file }: Written, ctx: &mut Context<Self>) {
+        self.state.written(victim, tried, file);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Restored> for ObjectManager {
+    type Result = ();
+
+    fn handle(&mut self, Restored { object, number, outcome }: Restored, ctx: &mut Context<Self>) {
+        self.state.read_back(object, number, outcome);
+        self.carry_out(ctx);
     }
 }
 

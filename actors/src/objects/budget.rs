@@ -7,6 +7,9 @@
 
 use std::collections::BTreeMap;
 
+/// So many in line are made room for at one time.
+const LOOKED_AT: usize = 64;
+
 /// What happens to a call that needs memory when there is none left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
@@ -67,6 +70,15 @@ pub(crate) struct Woken {
     pub(crate) room: bool,
 }
 
+/// How much must go for those in line, or for what is too much already.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lack {
+    /// Bytes, of whatever context.
+    pub(crate) task: u64,
+    /// Bytes of contexts that have budgets of their own.
+    pub(crate) contexts: Vec<(u64, u64)>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Want {
     context: u64,
@@ -85,14 +97,17 @@ pub(crate) struct Budget {
     line: BTreeMap<u64, Want>,
     /// Granted to those who waited and have not been back for it.
     granted: BTreeMap<u64, Want>,
+    /// Told that they wait in vain, and have not been back to hear it.
+    denied: BTreeMap<u64, Want>,
     next: u64,
     refused: u64,
 }
 
 impl Budget {
     pub(crate) fn new(limits: MemoryLimits) -> Self {
-        let (used_by, line, granted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { limits, used: 0, peak: 0, used_by, line, granted, next: 0, refused: 0 }
+        let (used_by, line) = (BTreeMap::new(), BTreeMap::new());
+        let (granted, denied) = (BTreeMap::new(), BTreeMap::new());
+        Self { limits, used: 0, peak: 0, used_by, line, granted, denied, next: 0, refused: 0 }
     }
 
     pub(crate) fn limits(&self) -> &MemoryLimits {
@@ -106,6 +121,11 @@ impl Budget {
 
     /// Asks for bytes, all or none.
     pub(crate) fn ask(&mut self, context: u64, bytes: u64) -> Result<Asked, NoRoom> {
+        self.ask_while(context, bytes, self.limits.when_full)
+    }
+
+    /// The same for one who waits, or not, whatever the limits say.
+    pub(crate) fn ask_while(&mut self, context: u64, bytes: u64, when_full: WhenFull) -> Result<Asked, NoRoom> {
         let limit = self.capacity();
         if bytes > limit {
             self.refused += 1;
@@ -116,7 +136,7 @@ impl Budget {
             self.take(context, bytes);
             return Ok(Asked::Granted);
         }
-        let no_room = match self.limits.when_full {
+        let no_room = match when_full {
             WhenFull::Wait if self.line.len() < self.limits.waiting => {
                 self.next += 1;
                 self.line.insert(self.next, Want { context, bytes });
@@ -155,10 +175,73 @@ impl Budget {
         if let Some(Want { context, bytes }) = self.granted.remove(&place) {
             return self.free(context, bytes);
         }
+        self.denied.remove(&place);
         if self.line.remove(&place).is_none() {
             return Woken::default();
         }
         Woken { contexts: self.grant(), room: false }
+    }
+
+    /// The one who was granted bytes at a place needs more than he got: he gives them back and has his place again.
+    pub(crate) fn again(&mut self, place: u64, context: u64, has: u64, bytes: u64) -> Result<Woken, NoRoom> {
+        let limit = self.capacity();
+        if bytes > limit {
+            self.refused += 1;
+            return Err(NoRoom::Never { limit });
+        }
+        self.line.insert(place, Want { context, bytes });
+        Ok(self.free(context, has))
+    }
+
+    /// Nothing will be free soon: all in line wait in vain. Gives their contexts.
+    pub(crate) fn deny(&mut self) -> Vec<u64> {
+        self.refused += self.line.len() as u64;
+        let denied = std::mem::take(&mut self.line);
+        let mut contexts: Vec<_> = denied.values().map(|want| want.context).collect();
+        contexts.sort_unstable();
+        contexts.dedup();
+        self.denied.extend(denied);
+        contexts
+    }
+
+    /// Places of a context whose holders wait in vain, and for how many bytes. They are told once.
+    pub(crate) fn take_denied(&mut self, context: u64) -> Vec<(u64, u64)> {
+        if self.denied.is_empty() {
+            return Vec::new();
+        }
+        let of_context = self.denied.extract_if(.., |_, want| want.context == context);
+        of_context.map(|(place, want)| (place, want.bytes)).collect()
+    }
+
+    /// What has to go so that the first in line can be served, as many as fit together, and nothing is too much.
+    pub(crate) fn lack(&self) -> Option<Lack> {
+        if self.line.is_empty() && !self.is_over() {
+            return None;
+        }
+        let (mut ahead, mut of): (u64, BTreeMap<u64, u64>) = (0, BTreeMap::new());
+        for Want { context, bytes } in self.line.values().take(LOOKED_AT) {
+            let sum = ahead.saturating_add(*bytes);
+            if sum > self.limits.bytes {
+                break;
+            }
+            ahead = sum;
+            let own = of.entry(*context).or_default();
+            *own = own.saturating_add(*bytes).min(self.limits.context_bytes);
+        }
+        let beyond = |(context, bytes): (u64, u64)| {
+            let own = self.used_by.get(&context).copied().unwrap_or_default();
+            let lack = own.saturating_add(bytes).saturating_sub(self.limits.context_bytes);
+            (lack > 0).then_some((context, lack))
+        };
+        let task = self.used.saturating_add(ahead).saturating_sub(self.limits.bytes);
+        Some(Lack { task, contexts: of.into_iter().filter_map(beyond).collect() })
+    }
+
+    /// What one more request lacks.
+    pub(crate) fn lacks(&self, context: u64, bytes: u64) -> u64 {
+        let own = self.used_by.get(&context).copied().unwrap_or_default();
+        let beyond = |used: u64, limit: u64| used.saturating_add(bytes).saturating_sub(limit);
+        beyond(self.used, self.limits.bytes).max(beyond(own, self.limits.context_bytes))
     }
 
     /// The one at a place needs no more than this by now; he keeps his place.
@@ -181,6 +264,11 @@ impl Budget {
     /// Places of a context that were granted something.
     pub(crate) fn granted(&self, context: u64) -> Vec<u64> {
         self.granted.iter().filter(|(_, want)| want.context == context).map(|(place, _)| *place).collect()
+    }
+
+    /// Whether somebody was granted something and has not been back for it.
+    pub(crate) fn has_granted(&self) -> bool {
+        !self.granted.is_empty()
     }
 
     /// Whether more is used than there should be: what makes an unknown amount of it has to wait.

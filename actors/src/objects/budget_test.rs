@@ -157,3 +157,51 @@ fn the_sum_is_right_in_any_order() {
         assert_eq!((budget.counts().0, budget.counts().2), (0, 0), "seed {seed}");
     }
 }
+
+/// I8: what must go for those in line: for as many as fit together, and for contexts with budgets of their own.
+#[test]
+fn what_is_lacking_is_known() {
+    let mut budget = Budget::new(MemoryLimits { bytes: 100, context_bytes: 60, ..MemoryLimits::default() });
+    assert_eq!(budget.lack(), None);
+    (budget.take(1, 50), budget.take(2, 45));
+    assert_eq!((budget.lack(), budget.lacks(1, 5), budget.lacks(1, 20), budget.lacks(3, 20)), (None, 0, 15, 15));
+    in_line(budget.ask(1, 20));
+    assert_eq!(budget.lack(), Some(Lack { task: 15, contexts: vec![(1, 10)] }));
+    in_line(budget.ask(3, 60));
+    in_line(budget.ask(3, 60));
+    assert_eq!(
+        budget.lack(),
+        Some(Lack { task: 75, contexts: vec![(1, 10)] }),
+        "not for the last: it waits for others"
+    );
+    let mut budget = self::budget(100);
+    budget.take(1, 130);
+    assert_eq!(budget.lack(), Some(Lack { task: 30, contexts: vec![] }), "nobody is in line, and it is too much");
+}
+
+/// I8: one who needs more than he was granted gives it back and keeps his place before those who came later.
+#[test]
+fn one_who_needs_more_keeps_his_place() {
+    let mut budget = budget(100);
+    budget.take(1, 100);
+    let (first, second) = (in_line(budget.ask(1, 10)), in_line(budget.ask(2, 20)));
+    assert_eq!(budget.free(1, 10), woken(&[1]));
+    assert_eq!(budget.claim(first), Some(10));
+    assert_eq!(budget.again(first, 1, 10, 101), Err(NoRoom::Never { limit: 100 }));
+    assert_eq!(budget.again(first, 1, 10, 40), Ok(woken(&[])));
+    assert_eq!(budget.free(1, 30), woken(&[1]), "the second has to wait for the first");
+    assert_eq!((budget.claim(first), budget.claim(second)), (Some(40), None));
+    assert_eq!(budget.free(1, 20), woken(&[2]));
+}
+
+/// I8: those who wait in vain are told so, once.
+#[test]
+fn those_who_wait_in_vain_are_told() {
+    let mut budget = budget(10);
+    budget.take(1, 10);
+    let places: Vec<_> = [1, 2, 1].into_iter().map(|context| in_line(budget.ask(context, 3))).collect();
+    assert_eq!(budget.deny(), [1, 2]);
+    assert_eq!(budget.withdraw(places[2]), woken(&[]));
+    assert_eq!((budget.take_denied(1), budget.take_denied(1)), (vec![(places[0], 3)], vec![]));
+    assert_eq!((budget.take_denied(2), budget.counts()), (vec![(places[1], 3)], (10, 10, 0, 3)));
+}

@@ -1,21 +1,71 @@
-//! The end of a job in the store: what its program says and gives, or why it failed.
+//! Ends in the store: of a session, of all, at deadlines, and of a job: what its program says and gives, or why it failed.
+
+use std::time::Instant;
 
 use bytes::Bytes;
 use remex_protocol::{
-    ErrorCode, Reply, Rpc,
+    ErrorCode, RemoteError, Reply, Rpc,
     calls::{FetchObjectRequest, FetchPartRequest, RemoteExecuteOpReply, RemoteExecuteOpRequest, RemoteExecuteReply},
+    ids::ObjectPrefix,
     tensor::{Tensor, TensorMetadata},
 };
 use smallvec::SmallVec;
 
 use super::{
-    jobs::{Job, JobId, Work},
+    jobs::{Caller, Job, JobId, Work},
     memory::Held,
     store::{Effect, Store},
+    table::Table,
 };
-use crate::{Error, programs::Early};
+use crate::{Error, programs::Early, session::SessionId};
 
 impl Store {
+    /// Everything that a session wanted is given up. If it was `lost`, so are its references to what was made with its prefix.
+    pub(crate) fn end_session(&mut self, session: SessionId, lost: Option<ObjectPrefix>) {
+        let error = self.here(RemoteError::new(ErrorCode::Cancelled, "the caller's session is over"));
+        let of_session = |(id, job): (JobId, &Job)| (job.caller.session == session).then_some(id);
+        let jobs: Vec<_> = self.jobs.iter().filter_map(of_session).collect();
+        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        let puts: Vec<_> = self.puts.keys().filter(|(of, _)| *of == session).copied().collect();
+        puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
+        self.end_parts_of_session(session, &error);
+        self.end_imports(session);
+        if let Some(prefix) = lost {
+            self.let_go_of(prefix);
+        }
+        self.look_at_events();
+    }
+
+    /// Everything fails with `error`, now and from now on.
+    pub(crate) fn close(&mut self, error: Error) {
+        let jobs: Vec<_> = self.jobs.iter().map(|(id, _)| id).collect();
+        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        let puts: Vec<_> = self.puts.keys().copied().collect();
+        puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
+        self.look_at_events();
+        self.table = Table::new(0);
+        self.parts.clear();
+        self.held_back.clear();
+        self.closed = Some(error);
+    }
+
+    /// Gives up on every job whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let late = |(id, job): (JobId, &Job)| (job.deadline <= now).then_some(id);
+        let jobs: Vec<_> = self.jobs.iter().filter_map(late).collect();
+        let message = "the call was not done by its deadline";
+        let error = self.here(RemoteError::new(ErrorCode::DeadlineExceeded, message));
+        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
+        self.expire_parts(now);
+        self.look_at_events();
+        let late: Vec<_> = self.expected.extract_if(.., |_, until| *until <= now).map(|(id, _)| id).collect();
+        late.into_iter().for_each(|id| self.table.forget_expected(id));
+        self.end_leases(now);
+        let jobs = self.jobs.iter().map(|(_, job)| job.deadline);
+        let others = self.tokens.earliest().into_iter().chain(self.next_part_until());
+        self.earliest = jobs.chain(self.expected.values().copied()).chain(others).min();
+    }
+
     /// The program says something of an output before it is done. What it says binds it, as its signature does.
     pub(crate) fn published(&mut self, job: u64, output: usize, what: Early) {
         let id = JobId(job);
@@ -30,7 +80,8 @@ impl Store {
             self.tell_metadata(id, output, metadata);
             if let Some(tensor) = tensor {
                 let lease = self.lease_of_output(id, &tensor);
-                self.settle(object, Ok(Held::new(tensor, lease)));
+                let held = self.hold(object, tensor, lease);
+                self.settle(object, Ok(held));
             }
         } else {
             let error = differs(output, &metadata, said);
@@ -73,7 +124,8 @@ impl Store {
         for (output, tensor) in run.outputs.iter().zip(tensors) {
             metadata.push(output.need_metadata.then(|| tensor.metadata().clone()));
             let lease = self.cut(&mut room, tensor.bytes().len() as u64);
-            self.settle(output.id, Ok(Held::new(tensor, lease)));
+            let held = self.hold(output.id, tensor, lease);
+            self.settle(output.id, Ok(held));
         }
         if let Some(chain) = run.out_chain {
             self.settle(chain, Ok(Held::chain()));

@@ -87,6 +87,8 @@ pub(crate) enum Work {
 pub(crate) enum Input {
     Here(Held),
     Waiting(ObjectId),
+    /// It is ready, in memory or on disk, and is taken when the call could otherwise run.
+    Kept(ObjectId),
 }
 
 /// Something that waits for objects.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use remex_protocol::{
     Effect, ErrorCode, RemoteError, Reply,
     calls::*,
-    ids::{ObjectId, TokenSecret},
+    ids::{ObjectId, ObjectPrefix, TokenSecret},
 };
 
 use super::{
@@ -62,6 +62,13 @@ impl Store {
             let done = match mode {
                 PinMode::Pin => self.pin_one(object),
                 PinMode::Unpin => self.unpin_one(object),
+                PinMode::Keep => {
+                    if self.table.keep_for_good(object) {
+                        Ok(())
+                    } else {
+                        Err(self.not_found(object))
+                    }
+                }
             };
             failures.extend(done.err().map(|error| DeleteFailure { object, error: error.on_task(&self.task) }));
         }
@@ -131,6 +138,13 @@ impl Store {
     /// Tokens that nobody used in time give their counts back.
     pub(super) fn end_leases(&mut self, now: Instant) {
         for object in self.tokens.expire(now) {
+            self.count_back(object);
+        }
+    }
+
+    /// A session was lost: nobody refers any more to what it made, but for what others were told of.
+    pub(super) fn let_go_of(&mut self, prefix: ObjectPrefix) {
+        for object in self.table.made_with(prefix) {
             self.count_back(object);
         }
     }

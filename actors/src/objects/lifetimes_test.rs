@@ -140,7 +140,7 @@ fn a_token_keeps_its_object_and_hands_it_over_once() {
     assert_eq!(rig.objects(), 1, "it is the importer's: the end of the lease takes nothing");
     rig.store.step(OTHER, Step::Delete { call: Rig::call(6), objects: vec![id(1)], mode: DeleteMode::Release });
     assert_eq!(rig.objects(), 0);
-    rig.store.end_session(OTHER);
+    rig.store.end_session(OTHER, None);
     assert_eq!(rig.used(), 0);
 }
 
@@ -218,7 +218,7 @@ fn the_end_of_a_session_gives_back_what_it_imported() {
     }
     rig.release(6, 1);
     assert_eq!(rig.objects(), 2);
-    rig.store.end_session(OTHER);
+    rig.store.end_session(OTHER, None);
     assert_eq!(rig.objects(), 1, "the first had no others, the second has its maker");
     rig.release(7, 2);
     assert_eq!(rig.objects(), 0);

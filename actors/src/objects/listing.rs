@@ -72,9 +72,10 @@ impl Entry {
             _ if self.is_given_up() => ObjectState::GivenUp,
             State::Expected | State::Pending => ObjectState::Pending,
             State::Ready(_) => ObjectState::Ready,
+            State::Spilled(_) => ObjectState::Spilled,
             State::Failed(_) => ObjectState::Failed,
         };
-        let is_ready = state == ObjectState::Ready;
+        let is_ready = matches!(state, ObjectState::Ready | ObjectState::Spilled);
         let size = self.metadata.as_ref().filter(|_| is_ready).and_then(|metadata| metadata.size_bytes());
         ListedObject {
             context,

@@ -12,6 +12,8 @@ use smallvec::SmallVec;
 
 use super::{
     budget::{Asked, Budget, MemoryLimits, NoRoom, WhenFull, Woken},
+    disk::Disk,
+    pressure::{Spill, SpillOut},
     table::Value,
 };
 use crate::{Error, Result, envelope::post};
@@ -25,11 +27,20 @@ pub struct MemoryFreed;
 #[derive(Clone)]
 pub struct MemoryBudget(Arc<Mutex<Inner>>);
 
-struct Inner {
-    budget: Budget,
-    contexts: BTreeMap<u64, Recipient<MemoryFreed>>,
+pub(super) struct Inner {
+    pub(super) budget: Budget,
+    pub(super) contexts: BTreeMap<u64, Ways>,
     /// Weak: the executor holds the budget.
     executor: Option<WeakRecipient<MemoryFreed>>,
+    /// What may go to disk, and the disk; `None`: nothing.
+    pub(super) spill: Option<Spill>,
+}
+
+/// The ways to a context's objects.
+#[derive(Clone, Debug)]
+pub(super) struct Ways {
+    freed: Recipient<MemoryFreed>,
+    pub(super) spill: Recipient<SpillOut>,
 }
 
 /// How much of a budget is used.
@@ -46,19 +57,48 @@ pub struct MemoryUse {
     pub waiting: usize,
     /// Requests that were refused.
     pub refused: u64,
+    /// Objects that are on disk.
+    pub spilled: u64,
+    /// Their bytes.
+    pub spilled_bytes: u64,
+    /// Objects that went to disk, so far.
+    pub spill_writes: u64,
+    /// Objects that came back.
+    pub spill_reads: u64,
+    /// Writes and reads that failed.
+    pub spill_errors: u64,
 }
 
 impl MemoryBudget {
     /// A budget of which nothing is used.
     pub fn new(limits: MemoryLimits) -> Self {
-        Self(Arc::new(Mutex::new(Inner { budget: Budget::new(limits), contexts: BTreeMap::new(), executor: None })))
+        Self::with_disk(limits, None)
+    }
+
+    /// The same, with a place where objects go that there is no room for.
+    pub(crate) fn with_disk(limits: MemoryLimits, disk: Option<Disk>) -> Self {
+        let spill = disk.map(Spill::new);
+        let budget = Budget::new(limits);
+        Self(Arc::new(Mutex::new(Inner { budget, contexts: BTreeMap::new(), executor: None, spill })))
     }
 
     /// How much is used.
     pub fn usage(&self) -> MemoryUse {
         let inner = self.lock();
         let (used, peak, waiting, refused) = inner.budget.counts();
-        MemoryUse { used, peak, limit: inner.budget.limits().bytes, waiting, refused }
+        let disk = inner.spill.as_ref().map(|spill| spill.disk.usage()).unwrap_or_default();
+        MemoryUse {
+            used,
+            peak,
+            limit: inner.budget.limits().bytes,
+            waiting,
+            refused,
+            spilled: disk.files,
+            spilled_bytes: disk.bytes,
+            spill_writes: disk.writes,
+            spill_reads: disk.reads,
+            spill_errors: disk.errors,
+        }
     }
 
     /// Whether more is used than the limit says: programs whose outputs are of unknown size do not begin then.
@@ -71,29 +111,33 @@ impl MemoryBudget {
         self.lock().executor = Some(executor);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Budget) -> Woken) {
+    /// Changes the budget, and tells everybody what came of it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Inner) -> Woken) {
         let mut inner = self.lock();
-        let Woken { contexts, room } = change(&mut inner.budget);
-        if contexts.is_empty() && !room {
+        let woken = change(&mut inner);
+        let leaving = inner.press();
+        if woken == Woken::default() && leaving.is_empty() {
             return;
         }
-        let told: Vec<_> = contexts.iter().filter_map(|context| inner.contexts.get(context).cloned()).collect();
-        let executor = inner.executor.as_ref().filter(|_| room).and_then(WeakRecipient::upgrade);
+        let ways = woken.contexts.iter().filter_map(|context| inner.contexts.get(context));
+        let told: Vec<_> = ways.map(|ways| ways.freed.clone()).collect();
+        let executor = inner.executor.as_ref().filter(|_| woken.room).and_then(WeakRecipient::upgrade);
         // A message may run a drop that comes back here.
         drop(inner);
         told.iter().chain(&executor).for_each(|to| post(to, MemoryFreed));
+        leaving.into_iter().for_each(|(to, victims)| post(&to, SpillOut(victims)));
     }
 }
 
 /// One context's way to the budget.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
-    budget: MemoryBudget,
-    context: u64,
+    pub(super) budget: MemoryBudget,
+    pub(super) context: u64,
 }
 
 impl Account {
@@ -101,9 +145,9 @@ impl Account {
         Self { budget, context }
     }
 
-    /// Is told when something was granted that this context waited for.
-    pub(crate) fn attach(&self, freed: Recipient<MemoryFreed>) {
-        self.budget.lock().contexts.insert(self.context, freed);
+    /// Is told when something was granted that this context waited for, and what of it is to go to disk.
+    pub(crate) fn attach(&self, freed: Recipient<MemoryFreed>, spill: Recipient<SpillOut>) {
+        self.budget.lock().contexts.insert(self.context, Ways { freed, spill });
     }
 
     /// The context is gone.
@@ -115,21 +159,35 @@ impl Account {
     /// or if nobody waits here.
     pub(crate) fn reserve(&self, bytes: u64) -> Result<Room> {
         if bytes == 0 {
-            return Ok(Room::Got(Lease { account: self.clone(), bytes }));
+            return Ok(Room::Got(self.lease(bytes)));
         }
-        match self.budget.lock().budget.ask(self.context, bytes) {
-            Ok(Asked::Granted) => Ok(Room::Got(Lease { account: self.clone(), bytes })),
-            Ok(Asked::InLine(place)) => Ok(Room::InLine(Place { account: self.clone(), place })),
-            Err(no_room) => Err(no_room.error(bytes)),
+        let asked = self.budget.lock().ask(self.context, bytes);
+        match asked {
+            Ok(Asked::Granted) => Ok(Room::Got(self.lease(bytes))),
+            Ok(Asked::InLine(place)) => {
+                self.press();
+                Ok(Room::InLine(Place { account: self.clone(), place }))
+            }
+            Err(no_room) => Err(self.refused(no_room, bytes)),
         }
+    }
+
+    fn lease(&self, bytes: u64) -> Lease {
+        Lease { account: self.clone(), bytes, slot: None }
     }
 
     /// Counts bytes that are there.
     pub(crate) fn take(&self, bytes: u64) -> Lease {
         if bytes > 0 {
-            self.budget.lock().budget.take(self.context, bytes);
+            let mut inner = self.budget.lock();
+            inner.budget.take(self.context, bytes);
+            let press = inner.spill.is_some() && inner.budget.is_over();
+            drop(inner);
+            if press {
+                self.press();
+            }
         }
-        Lease { account: self.clone(), bytes }
+        self.lease(bytes)
     }
 
     /// Fails if so much can never be had.
@@ -145,10 +203,12 @@ impl Account {
     pub(crate) fn check_over(&self) -> Result<()> {
         let inner = self.budget.lock();
         let limits = inner.budget.limits();
-        if limits.when_full == WhenFull::Wait || !inner.budget.is_over() {
+        if limits.when_full == WhenFull::Wait || !inner.budget.is_over() || inner.may_free(self.context, 0) {
             return Ok(());
         }
-        Err(NoRoom::Full { used: inner.budget.counts().0, limit: limits.bytes }.error(0))
+        let full = NoRoom::Full { used: inner.budget.counts().0, limit: limits.bytes };
+        drop(inner);
+        Err(self.refused(full, 0))
     }
 
     /// Places that were granted something.
@@ -167,19 +227,19 @@ pub(crate) enum Room {
 /// Bytes of the budget. Dropped, they are free.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    account: Account,
-    bytes: u64,
+    pub(super) account: Account,
+    pub(super) bytes: u64,
+    /// Its object, among those that may go to disk.
+    pub(super) slot: Option<u32>,
 }
 
 impl Lease {
     /// Cuts bytes off, if there are as many.
     pub(crate) fn split(&mut self, bytes: u64) -> Option<Lease> {
         self.bytes = self.bytes.checked_sub(bytes)?;
-        Some(Lease { account: self.account.clone(), bytes })
+        Some(self.account.lease(bytes))
     }
-}
 
-impl Lease {
     /// Takes over what another one of the same account has.
     pub(crate) fn absorb(&mut self, mut other: Lease) {
         self.bytes += std::mem::take(&mut other.bytes);
@@ -194,7 +254,12 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.account.budget.change(|budget| budget.free(self.account.context, self.bytes));
+            self.account.budget.change(|inner| {
+                if let (Some(slot), Some(spill)) = (self.slot, &mut inner.spill) {
+                    spill.coldest.remove(slot);
+                }
+                inner.budget.free(self.account.context, self.bytes)
+            });
         }
     }
 }
@@ -202,8 +267,8 @@ impl Drop for Lease {
 /// A place in the line. Dropped, the next one moves up.
 #[derive(Debug)]
 pub(crate) struct Place {
-    account: Account,
-    place: u64,
+    pub(super) account: Account,
+    pub(super) place: u64,
 }
 
 impl Place {
@@ -214,18 +279,18 @@ impl Place {
     /// What was granted, if it was.
     pub(crate) fn claim(&self) -> Option<Lease> {
         let bytes = self.account.budget.lock().budget.claim(self.place)?;
-        Some(Lease { account: self.account.clone(), bytes })
+        Some(self.account.lease(bytes))
     }
 
     /// No more than this is needed by now.
     pub(crate) fn shrink(&self, bytes: u64) {
-        self.account.budget.change(|budget| budget.shrink(self.place, bytes));
+        self.account.budget.change(|inner| inner.budget.shrink(self.place, bytes));
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.account.budget.change(|budget| budget.withdraw(self.place));
+        self.account.budget.change(|inner| inner.budget.withdraw(self.place));
     }
 }
 
@@ -252,7 +317,7 @@ impl Held {
 }
 
 impl NoRoom {
-    fn error(self, bytes: u64) -> Error {
+    pub(super) fn error(self, bytes: u64) -> Error {
         let message = match self {
             NoRoom::Never { limit } => format!(
                 "{bytes} bytes are more than the memory budget of {limit}: give the task a larger one, or work on smaller pieces"

@@ -231,7 +231,7 @@ fn the_end_gives_everything_back() {
     let mut rig = rig(1);
     rig.put(1, 10).put(2, 11);
     run(&mut rig, gives(2), 3, &[], 20);
-    rig.store.end_session(super::rig::SESSION);
+    rig.store.end_session(super::rig::SESSION, None);
     rig.collect();
     assert_eq!((rig.error(2).code, rig.error(3).code), (ErrorCode::Cancelled, ErrorCode::Cancelled));
     assert_eq!(rig.memory.usage().waiting, 0);

@@ -14,11 +14,17 @@ use remex_protocol::{
         FetchPartRequest, ImportObjectRequest, InputRef, Origin, OutputRef, PinMode, PinObjectsRequest,
         PutObjectRequest, PutPartRequest,
     },
-    ids::{CallId, ObjectId, TaskIndex, TokenSecret},
+    ids::{CallId, ObjectId, ObjectPrefix, TaskIndex, TokenSecret},
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::{Part, jobs::Caller, memory::Lease};
+use super::{
+    Part,
+    disk::{ReadFailure, SpillFile},
+    jobs::Caller,
+    memory::Lease,
+    spill::Victim,
+};
 use crate::{
     Error, Result,
     envelope::post,
@@ -260,8 +266,8 @@ pub struct Foreseen {
 pub struct SessionEnded {
     /// Which.
     pub session: SessionId,
-    /// Whether its link was lost; else the other end left the context.
-    pub lost: bool,
+    /// If it was lost: the prefix of what it made.
+    pub lost: Option<ObjectPrefix>,
 }
 
 /// The context is closed: everything fails with this, and the manager stops.
@@ -292,6 +298,28 @@ impl Finished {
     pub fn new(job: u64, outcome: Result<Vec<Tensor>>) -> Self {
         Self { job, outcome, lease: None }
     }
+}
+
+// From its own reads and writes.
+
+/// A write ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Written {
+    pub(super) victim: Victim,
+    /// Whether it was tried.
+    pub(super) tried: bool,
+    /// The file, if there is one.
+    pub(super) file: Option<SpillFile>,
+}
+
+/// A read ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Restored {
+    pub(super) object: ObjectId,
+    pub(super) number: u64,
+    pub(super) outcome: Result<Tensor, ReadFailure>,
 }
 
 // To the context.

@@ -14,11 +14,14 @@
 //! - **I4a (origin).** An unknown object is `NotFound` at once if it should be here, and waited for otherwise.
 //! - **I8 (bounded).** Objects take no more memory than the task's budget; a call that needs some takes all of it in one step
 //!   when it could otherwise run, in order of arrival, and holds none while it waits.
+//!   What nobody uses may go to disk meanwhile, if there is one: a value on disk is Ready, and comes back when it is used.
 //! - **I7 (validate, then act).** A refused call changes nothing but its unused outputs.
 
 mod actor;
 mod budget;
+mod disk;
 mod endings;
+mod folder;
 mod jobs;
 mod lifetimes;
 #[cfg(test)]
@@ -31,6 +34,7 @@ mod messages;
 mod parts;
 #[cfg(test)]
 mod parts_test;
+mod pressure;
 mod puts;
 mod replicas;
 mod reserving;
@@ -39,6 +43,9 @@ mod rig;
 mod runs;
 #[cfg(test)]
 mod runs_test;
+mod spill;
+mod spilled;
+mod spilling;
 mod store;
 #[cfg(test)]
 mod store_test;
@@ -47,6 +54,8 @@ mod tokens;
 
 pub use actor::{Neighbours, ObjectManager};
 pub use budget::{MemoryLimits, WhenFull};
+pub(crate) use disk::Disk;
+pub use disk::{SpillConfig, SpillStore, SpillTo};
 pub use jobs::Caller;
 pub use listing::{List, Listed};
 pub(crate) use memory::{Account, Holds};
@@ -56,4 +65,5 @@ pub use messages::{
     Wanted,
 };
 pub use parts::Part;
+pub use pressure::SpillOut;
 pub use table::Value;

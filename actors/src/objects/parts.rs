@@ -1,6 +1,9 @@
 //! Puts in the store whose bytes come part by part, and fetches of parts.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use remex_protocol::{
@@ -10,11 +13,7 @@ use remex_protocol::{
     tensor::{AlignedBuf, Tensor, TensorMetadata},
 };
 
-use super::{
-    jobs::Caller,
-    memory::{Held, Lease},
-    store::Store,
-};
+use super::{jobs::Caller, memory::Lease, store::Store};
 use crate::{Error, session::SessionId};
 
 /// Some bytes of an object.
@@ -91,7 +90,7 @@ impl Store {
         }
         let Some(Parts { metadata, buffer, lease, .. }) = self.parts.remove(&object) else { return };
         let tensor = Tensor::from_bytes(metadata, buffer.freeze());
-        let outcome = tensor.map(|tensor| Held::new(tensor, lease));
+        let outcome = tensor.map(|tensor| self.hold(object, tensor, lease));
         let wrong = |message| self.here(RemoteError::new(ErrorCode::InvalidArgument, message));
         let outcome = outcome.map_err(|error| wrong(error.to_string()));
         self.settle(object, outcome);
@@ -129,10 +128,10 @@ impl Store {
     }
 
     /// An object that was asked for is here: it, or some of it, is sent.
-    pub(super) fn answer_fetch(&mut self, caller: Caller, tensor: &Tensor, part: Option<Part>) {
-        let (metadata, bytes) = (tensor.metadata().clone(), tensor.bytes());
+    pub(super) fn answer_fetch(&mut self, caller: Caller, tensor: &Tensor, part: Option<Part>, holds: &[Arc<Lease>]) {
+        let (metadata, bytes) = (tensor.metadata().clone(), self.on_its_way(tensor, holds));
         let Some(Part { offset, len }) = part else {
-            return self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), bytes.clone());
+            return self.answer(caller, Reply::FetchObject(FetchObjectReply { metadata }), bytes);
         };
         let begin = usize::try_from(offset).ok().filter(|begin| *begin <= bytes.len());
         let Some(begin) = begin else {

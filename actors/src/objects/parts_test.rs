@@ -98,7 +98,7 @@ fn a_put_that_does_not_go_on_fails_and_frees() {
     rig.begin(4, 2, whole.metadata()).delete(5, &[2], DeleteMode::Release).part(6, 2, 0, &[1]);
     assert_eq!((rig.error(6).code, rig.stats().tombstones, rig.used()), (ErrorCode::NotFound, 0, 0));
     rig.begin(7, 3, whole.metadata());
-    rig.store.end_session(SESSION);
+    rig.store.end_session(SESSION, None);
     rig.collect();
     assert_eq!(rig.used(), 0);
 }

@@ -12,7 +12,7 @@ use remex_protocol::{
 
 use super::{
     jobs::Caller,
-    memory::{Held, Lease, Room},
+    memory::{Lease, Room},
     reserving::Waits,
     store::Store,
 };
@@ -104,7 +104,8 @@ impl Store {
     fn store_put(&mut self, caller: Caller, object: ObjectId, metadata: TensorMetadata, data: Bytes, lease: Lease) {
         match Tensor::from_bytes(metadata, data) {
             Ok(tensor) => {
-                self.settle(object, Ok(Held::new(tensor, lease)));
+                let held = self.hold(object, tensor, lease);
+                self.settle(object, Ok(held));
                 self.answer(caller, Reply::PutObject(PutObjectReply {}), Bytes::new());
             }
             Err(error) => {

@@ -13,6 +13,7 @@ use remex_protocol::{
 use super::{
     jobs::{Caller, Input, Job, JobId, Work},
     memory::{Held, Lease, Room},
+    spilling::on_disk,
     store::Store,
     table::Found,
 };
@@ -29,7 +30,7 @@ pub(crate) enum Waits {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeldBack {
     owner: TaskIndex,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl Store {
@@ -66,7 +67,7 @@ impl Store {
     /// has failed.
     pub(super) fn has_room(&mut self, id: JobId) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
-        let bytes = outputs(job);
+        let bytes = outputs(job).saturating_add(if self.spills { on_disk(&self.table, job) } else { 0 });
         match &job.room {
             Some(Room::Got(_)) => true,
             // What it still had to fetch has come for somebody else.
@@ -101,8 +102,10 @@ impl Store {
         let Some(sizes) = sizes.filter(|sizes| !sizes.is_empty() && job.missing as usize == job.waits()) else {
             return;
         };
-        let bytes = sizes.iter().fold(outputs(job), |sum, held| sum.saturating_add(held.bytes));
+        let own = outputs(job).saturating_add(on_disk(&self.table, job));
+        let bytes = sizes.iter().fold(own, |sum, held| sum.saturating_add(held.bytes));
         if self.reserve_for(id, bytes) {
+            self.gather(id);
             self.fetch_again(id);
         }
     }
@@ -126,7 +129,7 @@ impl Store {
         got
     }
 
-    fn fail_for_memory(&mut self, id: JobId, error: Error) {
+    pub(super) fn fail_for_memory(&mut self, id: JobId, error: Error) {
         let error = error.map(|error| error.on_task(&self.task));
         self.fail(id, error);
     }
@@ -140,17 +143,27 @@ impl Store {
                 None => {}
             }
         }
+        for (place, error) in self.account.denied() {
+            match self.line.remove(&place) {
+                Some(Waits::Put(caller)) => self.fail_put(caller, &error.map(|error| error.on_task(&self.task))),
+                Some(Waits::Job(id)) => self.fail_for_memory(id, error),
+                None => {}
+            }
+        }
         self.look_at_events();
+        if self.spills {
+            self.account.press_or_deny();
+        }
     }
 
     fn job_has_room(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        let Some(Room::InLine(place)) = &job.room else { return };
-        let Some(lease) = place.claim() else { return };
-        job.room = Some(Room::Got(lease));
-        if job.missing == 0 {
+        if !self.take_room(id) {
+            return;
+        }
+        if self.jobs.get_mut(id).is_some_and(|job| job.missing == 0) {
             self.start(id);
         } else {
+            self.gather(id);
             self.fetch_again(id);
         }
     }
@@ -199,6 +212,9 @@ impl Store {
         }
         if !self.held_back.is_empty() {
             waiting(job).into_iter().for_each(|object| self.forget_held_back(object));
+        }
+        if self.spills {
+            self.let_go(job);
         }
     }
 
@@ -252,13 +268,13 @@ pub(super) fn outputs(job: &Job) -> u64 {
 }
 
 /// The objects that a call waits for, each once.
-fn waiting(job: &Job) -> Vec<ObjectId> {
+pub(super) fn waiting(job: &Job) -> Vec<ObjectId> {
     let mut objects: Vec<_> = job
         .inputs
         .iter()
         .filter_map(|input| match input {
             Input::Waiting(object) => Some(*object),
-            Input::Here(_) => None,
+            Input::Here(_) | Input::Kept(_) => None,
         })
         .collect();
     objects.sort_unstable();

@@ -15,6 +15,7 @@ use remex_protocol::{
 
 use super::{
     Binding, MemoryBudget, MemoryLimits, Run, Stats, Step, Want,
+    disk::{ReadBack, WriteOut},
     memory::Account,
     store::{Effect, Store},
 };
@@ -52,6 +53,8 @@ pub(super) struct Rig {
     pub(super) aborted: Vec<u64>,
     pub(super) wants: Vec<Want>,
     pub(super) answers: Vec<(SessionId, Frame)>,
+    pub(super) writes: Vec<WriteOut>,
+    pub(super) reads: Vec<ReadBack>,
     program: Arc<Executable>,
 }
 
@@ -64,7 +67,11 @@ impl Rig {
     }
 
     pub(super) fn with(memory: MemoryLimits, limits: ObjectLimits) -> Self {
-        let memory = MemoryBudget::new(memory);
+        Self::on(MemoryBudget::new(memory), limits)
+    }
+
+    /// On a budget that it may share.
+    pub(super) fn on(memory: MemoryBudget, limits: ObjectLimits) -> Self {
         let account = Account::new(memory.clone(), 1);
         let program = Arc::new(native(|_| Ok(Vec::new())));
         Self {
@@ -75,6 +82,8 @@ impl Rig {
             aborted: Vec::new(),
             wants: Vec::new(),
             answers: Vec::new(),
+            writes: Vec::new(),
+            reads: Vec::new(),
             program,
         }
     }
@@ -170,6 +179,23 @@ impl Rig {
         self.collect()
     }
 
+    /// The writes that were wanted are done, in order.
+    pub(super) fn write(&mut self) -> &mut Self {
+        for write in std::mem::take(&mut self.writes) {
+            let (victim, file) = write.run();
+            self.store.written(victim, true, file);
+        }
+        self.collect()
+    }
+
+    /// The reads that were wanted are done, in order.
+    pub(super) fn read(&mut self) -> &mut Self {
+        for read in std::mem::take(&mut self.reads) {
+            self.store.read_back(read.object, read.number, read.run());
+        }
+        self.collect()
+    }
+
     pub(super) fn publish(&mut self, call: u32, output: usize, tensor: Tensor) -> &mut Self {
         self.early(call, output, Early::Tensor(tensor))
     }
@@ -198,6 +224,8 @@ impl Rig {
                 Effect::Abort(job) => self.aborted.push(job),
                 Effect::Answer(session, frame) => self.answers.push((session, frame)),
                 Effect::Want(want) => self.wants.push(want),
+                Effect::Write(write) => self.writes.push(write),
+                Effect::Read(read) => self.reads.push(read),
             }
         }
         self

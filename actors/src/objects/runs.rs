@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::{
     Binding, Run,
     jobs::{Caller, Input, Job, JobId, Output, RunJob, Work},
-    memory::{Held, Holds},
+    memory::{Held, Holds, Room},
     reserving::outputs,
     store::{Effect, Event, Store},
     table::{Found, Value, Waiter},
@@ -94,10 +94,12 @@ impl Store {
             return Err(error.clone());
         }
         match self.table.find(object) {
+            Found::Ready(held) if self.spills && held.lease.is_some() => Ok(Input::Kept(object)),
             Found::Ready(held) => Ok(Input::Here(held.clone())),
+            Found::Spilled => Ok(Input::Kept(object)),
             Found::Failed(error) => Err(error.clone()),
             Found::Wait => Ok(Input::Waiting(object)),
-            Found::Nothing if !object.is_valid() || self.table.is_pending(object) => Err(self.not_found(object).into()),
+            Found::Nothing if !object.is_valid() || self.table.is_taken(object) => Err(self.not_found(object).into()),
             Found::Nothing => match origin {
                 Origin::Here => Err(self.not_found(object).into()),
                 Origin::Anywhere | Origin::Owner(_) => Ok(Input::Waiting(object)),
@@ -109,6 +111,9 @@ impl Store {
     pub(super) fn add(&mut self, job: Job, from: &[(ObjectId, Origin)]) -> JobId {
         let deadline = job.deadline;
         self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
+        if self.spills {
+            self.keep_inputs(&job);
+        }
         let waiting: SmallVec<[bool; 8]> = job.inputs.iter().map(|input| matches!(input, Input::Waiting(_))).collect();
         let id = self.jobs.insert(job);
         for &(object, origin) in from {
@@ -166,8 +171,11 @@ impl Store {
 
     fn input_is_there(&mut self, waiter: Waiter, held: Held) {
         let Some(job) = self.jobs.get_mut(waiter.job) else { return };
-        let Some(input) = job.inputs.get_mut(waiter.input as usize) else { return };
-        *input = Input::Here(held);
+        let Some(&Input::Waiting(object)) = job.inputs.get(waiter.input as usize) else { return };
+        let has_room = matches!(job.room, Some(Room::Got(_)));
+        let held = self.held_or_kept(object, held, has_room);
+        let Some(job) = self.jobs.get_mut(waiter.job) else { return };
+        job.inputs[waiter.input as usize] = held;
         job.missing -= 1;
         if job.missing == 0 {
             self.start(waiter.job);
@@ -181,7 +189,9 @@ impl Store {
         let Some(job) = self.jobs.get_mut(waiter.job) else { return };
         let (caller, fetch) = (job.caller, matches!(job.work, Work::Fetch(_)));
         // Of a job that runs the inputs are with the program.
-        let Some(&Input::Waiting(object)) = job.inputs.get(waiter.input as usize) else { return };
+        let Some(&(Input::Waiting(object) | Input::Kept(object))) = job.inputs.get(waiter.input as usize) else {
+            return;
+        };
         if !fetch {
             return self.infer(waiter.job);
         }
@@ -220,7 +230,7 @@ impl Store {
     /// Everything that a job waits for is there.
     pub(super) fn start(&mut self, id: JobId) {
         self.infer(id);
-        if !self.has_room(id) {
+        if !self.has_room(id) || !self.gather(id) {
             return;
         }
         let Some(job) = self.jobs.get_mut(id) else { return };
@@ -235,7 +245,7 @@ impl Store {
                     holds.extend(lease);
                     Ok(tensor)
                 }
-                Input::Here(Held { value: Value::Chain, .. }) | Input::Waiting(_) => Err(i),
+                Input::Here(Held { value: Value::Chain, .. }) | Input::Waiting(_) | Input::Kept(_) => Err(i),
             })
             .collect();
         let tensors = match tensors {
@@ -273,7 +283,7 @@ impl Store {
                 let (caller, part) = (job.caller, *part);
                 self.jobs.remove(id);
                 self.leave_replicas(id);
-                tensors.iter().for_each(|tensor| self.answer_fetch(caller, tensor, part));
+                tensors.iter().for_each(|tensor| self.answer_fetch(caller, tensor, part, &holds));
             }
         }
     }
@@ -290,7 +300,7 @@ impl Store {
         let metadata = job.inputs[..given].iter().map(|input| match input {
             Input::Here(Held { value: Value::Tensor(tensor), .. }) => Some(tensor.metadata().clone()),
             Input::Here(Held { value: Value::Chain, .. }) => None,
-            Input::Waiting(object) => table.metadata(*object).cloned(),
+            Input::Waiting(object) | Input::Kept(object) => table.metadata(*object).cloned(),
         });
         let Some(metadata) = metadata.collect::<Option<Vec<_>>>() else { return };
         run.inferred = true;

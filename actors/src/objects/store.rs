@@ -17,6 +17,7 @@ use remex_protocol::{
 
 use super::{
     Step, Want,
+    disk::{Disk, ReadBack, WriteOut},
     jobs::{Caller, Input, Job, JobId, Jobs, RunJob, Work},
     memory::{Account, Held},
     parts::{Part, Parts},
@@ -39,6 +40,10 @@ pub(crate) enum Effect {
     Answer(SessionId, Frame),
     /// Ask another task for an object.
     Want(Want),
+    /// Write an object to disk.
+    Write(WriteOut),
+    /// Read one.
+    Read(ReadBack),
 }
 
 /// Something that a job waited for has come about.
@@ -62,6 +67,10 @@ pub(crate) struct Store {
     /// Puts whose bytes are on their way, or that wait for memory.
     pub(super) puts: BTreeMap<(SessionId, CallId), Put>,
     pub(super) account: Account,
+    /// Where objects go that there is no room for; whether there is such a place; and how many reads there were.
+    pub(super) disk: Option<Disk>,
+    pub(super) spills: bool,
+    pub(super) reads: u64,
     pub(super) limits: ObjectLimits,
     /// Who waits for memory, by place in the line.
     pub(super) line: BTreeMap<u64, Waits>,
@@ -103,8 +112,12 @@ impl Store {
         limits: ObjectLimits,
         chance: Chance,
     ) -> Self {
+        let disk = account.disk();
         Self {
             task: task.into(),
+            spills: disk.is_some(),
+            disk,
+            reads: 0,
             table: Table::new(seed),
             jobs: Jobs::default(),
             compiling: BTreeMap::new(),
@@ -203,8 +216,8 @@ impl Store {
                     self.start(id);
                 } else {
                     self.line_up(id);
-                    self.events.push_back(Event::Known(Waiter { job: id, input: 0 }));
                 }
+                self.foretell(id);
             }
         }
     }
@@ -235,49 +248,6 @@ impl Store {
         } else {
             self.fail_put(caller, &error);
         }
-    }
-
-    /// Everything that a session wanted is given up.
-    pub(crate) fn end_session(&mut self, session: SessionId) {
-        let error = self.here(RemoteError::new(ErrorCode::Cancelled, "the caller's session is over"));
-        let of_session = |(id, job): (JobId, &Job)| (job.caller.session == session).then_some(id);
-        let jobs: Vec<_> = self.jobs.iter().filter_map(of_session).collect();
-        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
-        let puts: Vec<_> = self.puts.keys().filter(|(of, _)| *of == session).copied().collect();
-        puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
-        self.end_parts_of_session(session, &error);
-        self.end_imports(session);
-        self.look_at_events();
-    }
-
-    /// Everything fails with `error`, now and from now on.
-    pub(crate) fn close(&mut self, error: Error) {
-        let jobs: Vec<_> = self.jobs.iter().map(|(id, _)| id).collect();
-        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
-        let puts: Vec<_> = self.puts.keys().copied().collect();
-        puts.into_iter().for_each(|(session, call)| self.fail_put(Caller::new(session, call), &error));
-        self.look_at_events();
-        self.table = Table::new(0);
-        self.parts.clear();
-        self.held_back.clear();
-        self.closed = Some(error);
-    }
-
-    /// Gives up on every job whose deadline has passed.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        let late = |(id, job): (JobId, &Job)| (job.deadline <= now).then_some(id);
-        let jobs: Vec<_> = self.jobs.iter().filter_map(late).collect();
-        let message = "the call was not done by its deadline";
-        let error = self.here(RemoteError::new(ErrorCode::DeadlineExceeded, message));
-        jobs.into_iter().for_each(|job| self.fail(job, error.clone()));
-        self.expire_parts(now);
-        self.look_at_events();
-        let late: Vec<_> = self.expected.extract_if(.., |_, until| *until <= now).map(|(id, _)| id).collect();
-        late.into_iter().for_each(|id| self.table.forget_expected(id));
-        self.end_leases(now);
-        let jobs = self.jobs.iter().map(|(_, job)| job.deadline);
-        let others = self.tokens.earliest().into_iter().chain(self.next_part_until());
-        self.earliest = jobs.chain(self.expected.values().copied()).chain(others).min();
     }
 
     /// An object that another task was asked for has come, or will not.

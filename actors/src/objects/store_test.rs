@@ -324,7 +324,7 @@ fn a_session_that_ends_gives_up_its_calls_only() {
             deadline: rig.start + Rig::LIMIT,
         },
     );
-    rig.store.end_session(SESSION);
+    rig.store.end_session(SESSION, None);
     rig.collect();
     assert_eq!((rig.stats().jobs, rig.aborted.len()), (0, 1));
     let told = |session| rig.answers.iter().filter(|(to, _)| *to == session).count();

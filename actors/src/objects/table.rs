@@ -1,18 +1,22 @@
 //! The objects of one context on one task. Pure.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{BTreeSet, HashMap, hash_map},
     sync::Arc,
 };
 
 use foldhash::fast::FixedState;
 use remex_protocol::{
     calls::DeleteMode,
-    ids::ObjectId,
+    ids::{ObjectId, ObjectPrefix},
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::{jobs::JobId, memory::Held};
+use super::{
+    disk::SpillFile,
+    jobs::JobId,
+    memory::{Held, Lease},
+};
 use crate::Error;
 
 /// What an object is.
@@ -31,15 +35,25 @@ pub(crate) struct Waiter {
     pub(crate) input: u32,
 }
 
-/// Where an object stands (I4): `Pending → Ready | Failed`, and nothing else ever changes.
-#[derive(Clone, Debug)]
+/// Where an object stands (I4): `Pending → Ready | Failed`, and nothing else ever changes. What is ready may be on disk, as
+/// long as the disk keeps it.
+#[derive(Debug)]
 pub(crate) enum State {
     /// Somebody waits for it, nobody has said yet that he will make it.
     Expected,
     /// Somebody is making it.
     Pending,
     Ready(Held),
+    Spilled(Box<OnDisk>),
     Failed(Error),
+}
+
+/// An object that is not in memory.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    pub(super) file: SpillFile,
+    /// It is being read, by this number, into memory that is reserved for it.
+    pub(super) reading: Option<(u64, Lease)>,
 }
 
 #[derive(Debug)]
@@ -47,13 +61,18 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     pub(crate) metadata: Option<TensorMetadata>,
     pub(crate) made: Made,
-    waiters: Vec<Waiter>,
+    pub(super) waiters: Vec<Waiter>,
     /// How many references there are, those of tokens among them.
     count: u32,
     /// It stays when there are none.
     pinned: bool,
-    /// Given up while it was pending: a tombstone, hidden from new calls, gone when its producer ends.
-    given_up: bool,
+    /// It outlives the session that made it.
+    kept: bool,
+    /// Given up while it was pending: a tombstone, hidden from new calls, gone when its producer ends. Or while calls waited
+    /// that will use it: gone with the last of them.
+    pub(super) given_up: bool,
+    /// Calls that wait and will use the value, without holding it.
+    pub(super) users: u32,
 }
 
 /// Where an object comes from.
@@ -67,11 +86,24 @@ pub(crate) struct Made {
 
 impl Entry {
     fn new(state: State, made: Made) -> Self {
-        Self { state, metadata: None, made, waiters: Vec::new(), count: 1, pinned: false, given_up: false }
+        Self {
+            state,
+            metadata: None,
+            made,
+            waiters: Vec::new(),
+            count: 1,
+            pinned: false,
+            kept: false,
+            given_up: false,
+            users: 0,
+        }
     }
-}
 
-impl Entry {
+    /// Whether a call that waits will use the value.
+    pub(super) fn is_needed(&self) -> bool {
+        self.users > 0 || matches!(&self.state, State::Spilled(on_disk) if on_disk.reading.is_some())
+    }
+
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
@@ -101,6 +133,8 @@ pub(crate) enum Found<'a> {
     Failed(&'a Error),
     /// It is not ready.
     Wait,
+    /// It is ready, on disk.
+    Spilled,
     /// There is none, or it was given up.
     Nothing,
 }
@@ -109,8 +143,8 @@ pub(crate) enum Found<'a> {
 #[derive(Debug)]
 pub(crate) struct Table {
     // Seeded: the ids come from peers, and they shall not choose what collides.
-    entries: HashMap<ObjectId, Entry, FixedState>,
-    tombstones: usize,
+    pub(super) entries: HashMap<ObjectId, Entry, FixedState>,
+    pub(super) tombstones: usize,
     pinned: usize,
 }
 
@@ -166,6 +200,17 @@ impl Table {
         }
     }
 
+    /// An object outlives the session that made it. False if there is no such object for new calls.
+    pub(crate) fn keep_for_good(&mut self, id: ObjectId) -> bool {
+        let named = |entry: &&mut Entry| !entry.given_up && !matches!(entry.state, State::Expected);
+        self.entries.get_mut(&id).filter(named).map(|entry| entry.kept = true).is_some()
+    }
+
+    /// What was made with ids of this prefix and is not kept, in order.
+    pub(crate) fn made_with(&self, prefix: ObjectPrefix) -> BTreeSet<ObjectId> {
+        self.iter().filter(|(id, entry)| id.prefix == prefix && !entry.kept).map(|(id, _)| id).collect()
+    }
+
     /// There is one more reference to an object. False if there is no such object for new calls, or no room for a count.
     pub(crate) fn count_more(&mut self, id: ObjectId) -> bool {
         let named = |entry: &&mut Entry| !entry.given_up && !matches!(entry.state, State::Expected);
@@ -186,6 +231,7 @@ impl Table {
             Some(entry) => match &entry.state {
                 State::Expected | State::Pending => Found::Wait,
                 State::Ready(value) => Found::Ready(value),
+                State::Spilled(_) => Found::Spilled,
                 State::Failed(error) => Found::Failed(error),
             },
         }
@@ -285,8 +331,13 @@ impl Table {
                 }
             }
         }
-        match entry.state {
-            State::Ready(_) | State::Failed(_) => {
+        match &entry.state {
+            State::Ready(_) | State::Spilled(_) | State::Failed(_) if entry.is_needed() => {
+                entry.given_up = true;
+                self.tombstones += 1;
+                Ok(Vec::new())
+            }
+            State::Ready(_) | State::Spilled(_) | State::Failed(_) => {
                 self.entries.remove(&id);
                 Ok(Vec::new())
             }

@@ -43,6 +43,8 @@ use crate::{
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// How often memory that is kept for buffers, and was not needed, is given back.
 const BUFFER_CHECK: Duration = Duration::from_secs(10);
+/// How often is looked whether objects that were in use may go to disk now, if there is a place for them.
+const SPILL_CHECK: Duration = Duration::from_millis(100);
 /// How often a draining server looks whether its calls are done.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -104,7 +106,7 @@ impl Server {
         let chain = ObjectPrefix(self.directory.chance().bits());
         let trust = if is_local { Trust::Local } else { Trust::Allowed };
         let context = self.start_context(Arc::new(shared), own, chain, trust)?;
-        let opened = context.open(id, true, peer);
+        let opened = context.open(id, true, peer, request.prefix);
         let idle = Duration::from_millis(request.idle_timeout_ms);
         self.contexts.insert(id, Some(session), request.prefix, idle, context);
         Ok(opened)
@@ -135,7 +137,7 @@ impl Server {
                     ContextMode::Create => self.create(control.session, &control.peer, control.is_local, request)?,
                     ContextMode::Join => {
                         let joined = self.contexts.join(id, control.session, request.prefix)?;
-                        joined.open(id, false, &control.peer)
+                        joined.open(id, false, &control.peer, request.prefix)
                     }
                 };
                 let ready_chain = self.contexts.get(id)?.parts.ready_chain;
@@ -230,6 +232,9 @@ impl Actor for Server {
             act.who.buffers.trim();
             act.directory.forget_unused();
         });
+        if self.memory.disk().is_some() {
+            ctx.run_interval(SPILL_CHECK, |act, _| act.memory.tick());
+        }
         ctx.run_interval(IDLE_CHECK, |act, _| {
             act.check_actors();
             for id in act.contexts.idle(Instant::now().into_std(), |context| context.used.get().into_std()) {
@@ -369,9 +374,13 @@ impl Handler<Stop> for Server {
                     });
                     let closed: Vec<_> =
                         act.contexts.ids().into_iter().filter_map(|id| act.close(id, error.clone().into())).collect();
+                    let disk = act.memory.disk();
                     async move {
                         futures_util::future::join_all(closed).await;
                         futures_util::future::join_all(own.iter().map(bring_up::close)).await;
+                        if let Some(disk) = disk {
+                            disk.close().await;
+                        }
                     }
                     .into_actor(act)
                 })

@@ -108,10 +108,10 @@ impl Server {
 
 impl Live {
     /// The context for a session of task `peer`.
-    pub(super) fn open(&self, id: ContextId, is_creator: bool, peer: &TaskName) -> Opened {
+    pub(super) fn open(&self, id: ContextId, is_creator: bool, peer: &TaskName, prefix: ObjectPrefix) -> Opened {
         let (calls, ended) = (self.addr.clone().recipient(), self.addr.clone().recipient());
         let peer = self.shared.task_index(peer).ok();
-        Opened { id, calls, ended, peer, is_creator }
+        Opened { id, calls, ended, peer, prefix, is_creator }
     }
 }
 

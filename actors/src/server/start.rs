@@ -29,11 +29,11 @@ use super::{
 use crate::{
     Error, Result,
     envelope::post,
-    executor::{Executor, ExecutorConfig},
+    executor::{Executor, ExecutorConfig, Pool},
     fabric::{Connection, Fabric, Listener, direct},
     limits::TaskLimits,
     link::{self, Identity, Point},
-    objects::MemoryBudget,
+    objects::{Disk, MemoryBudget, SpillConfig},
     observe::Observers,
     ops::OpRegistry,
     programs::Compilers,
@@ -62,6 +62,8 @@ pub struct ServerConfig {
     pub timers: Timers,
     /// What it refuses to go beyond.
     pub limits: TaskLimits,
+    /// Where objects go for which its memory has no room; `None`: nowhere.
+    pub spill: Option<SpillConfig>,
     /// Addresses that a peer may make it dial.
     pub allowed: BTreeSet<Address>,
     /// Who watches.
@@ -104,7 +106,11 @@ pub struct Started {
 /// Starts a server on the calling arbiter.
 pub async fn start(config: ServerConfig) -> Result<Started> {
     let ServerConfig { who, devices, executor, listen, fabrics, compilers, credits, limits, allowed, .. } = config;
-    let memory = MemoryBudget::new(limits.memory);
+    let disk = match config.spill {
+        Some(spill) => Some(open_disk(spill, &who, executor.pool.clone()).await?),
+        None => None,
+    };
+    let memory = MemoryBudget::with_disk(limits.memory, disk);
     let executor = config.custom_executor.unwrap_or_else(|| {
         let executor = Executor::new(&executor, memory.clone()).start();
         let (run, abort) = (executor.clone().recipient(), executor.clone().recipient());
@@ -178,6 +184,18 @@ pub async fn start(config: ServerConfig) -> Result<Started> {
     let listening = listener.map(|listener| actix::spawn(accept(listener, made.clone())));
     let _ = acceptor.set(made);
     Ok(Started { server, address, listening })
+}
+
+/// Gets the place ready where objects go, off the arbiter unless everything is on it.
+async fn open_disk(spill: SpillConfig, who: &Identity, pool: Pool) -> Result<Disk> {
+    let (task, life, buffers) = (who.task.clone(), who.incarnation, who.buffers.clone());
+    let on_thread = matches!(pool, Pool::Threads);
+    let open = move || spill.open(&task, life, buffers, pool);
+    if !on_thread {
+        return open();
+    }
+    let gone = |error| Error::new(ErrorCode::Internal, format!("the folder for objects was not opened: {error}"));
+    tokio::task::spawn_blocking(open).await.map_err(gone)?
 }
 
 /// Turns connections into sessions.

@@ -38,6 +38,16 @@ pub struct ServerStats {
     pub memory_limit: u64,
     /// Calls that wait for memory.
     pub memory_waiting: usize,
+    /// Objects that are in files, because memory had no room for them, or are being written.
+    pub spilled: u64,
+    /// Their bytes.
+    pub spilled_bytes: u64,
+    /// Objects that were written to files, since the start.
+    pub spill_writes: u64,
+    /// Objects that were read back.
+    pub spill_reads: u64,
+    /// Writes and reads that failed.
+    pub spill_errors: u64,
     /// Programs of all contexts.
     pub programs: usize,
     /// Bytes of the programs.
@@ -115,6 +125,11 @@ impl Handler<Inspect> for Server {
             memory_waiting: memory.waiting,
             sent_bytes: self.who.traffic.sent(),
             received_bytes: self.who.traffic.received(),
+            spilled: memory.spilled,
+            spilled_bytes: memory.spilled_bytes,
+            spill_writes: memory.spill_writes,
+            spill_reads: memory.spill_reads,
+            spill_errors: memory.spill_errors,
             ..ServerStats::default()
         };
         stats.refused.contexts = self.contexts.refused();

@@ -371,7 +371,7 @@ impl Handler<Controlled> for Session {
             }
             Change::Closed(index) => {
                 if let Some(context) = self.contexts.remove(&index) {
-                    post(&context.ended, SessionEnded { session: self.id, lost: false });
+                    post(&context.ended, SessionEnded { session: self.id, lost: None });
                 }
             }
         }

@@ -72,7 +72,7 @@ impl Session {
     /// Tells everybody that the session is over.
     pub(super) fn over(&mut self, how: End, why: &Error) {
         for context in std::mem::take(&mut self.contexts).into_values() {
-            post(&context.ended, SessionEnded { session: self.id, lost: true });
+            post(&context.ended, SessionEnded { session: self.id, lost: Some(context.prefix) });
         }
         post(&self.server.ended, Ended { session: self.id, how });
         if self.has_begun {

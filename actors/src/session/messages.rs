@@ -8,7 +8,7 @@ use remex_protocol::{
     Body, Call, Effect, ErrorCode, Frame, Payload, RemoteError,
     calls::SendReadyChainsRequest,
     cluster::TaskName,
-    ids::{CallId, ContextIndex, TaskIndex},
+    ids::{CallId, ContextIndex, ObjectPrefix, TaskIndex},
 };
 
 use crate::{Result, envelope::post, link::Point};
@@ -163,6 +163,8 @@ pub struct Opened {
     pub ended: Recipient<crate::objects::SessionEnded>,
     /// The session's task, if it is one of the context.
     pub peer: Option<TaskIndex>,
+    /// What the ids of objects that it makes begin with.
+    pub prefix: ObjectPrefix,
     /// Whether the session made it: then it lives no longer than the session.
     pub is_creator: bool,
 }

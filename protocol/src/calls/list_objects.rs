@@ -17,6 +17,8 @@ pub enum ObjectState {
     Failed,
     /// 3: it was given up while it was pending, and its producer has not ended yet.
     GivenUp,
+    /// 4: it is there, on disk.
+    Spilled,
 }
 
 impl From<ObjectState> for u8 {
@@ -26,6 +28,7 @@ impl From<ObjectState> for u8 {
             ObjectState::Ready => 1,
             ObjectState::Failed => 2,
             ObjectState::GivenUp => 3,
+            ObjectState::Spilled => 4,
         }
     }
 }
@@ -39,6 +42,7 @@ impl TryFrom<u8> for ObjectState {
             1 => Ok(ObjectState::Ready),
             2 => Ok(ObjectState::Failed),
             3 => Ok(ObjectState::GivenUp),
+            4 => Ok(ObjectState::Spilled),
             _ => Err(format!("{number} is not the state of an object: 0 to 3 are")),
         }
     }

@@ -13,6 +13,8 @@ pub enum PinMode {
     Unpin,
     /// 1: they are set.
     Pin,
+    /// 2: they stay as they are. The objects stay when the session that made them is lost.
+    Keep,
 }
 
 impl From<PinMode> for u8 {
@@ -20,6 +22,7 @@ impl From<PinMode> for u8 {
         match mode {
             PinMode::Unpin => 0,
             PinMode::Pin => 1,
+            PinMode::Keep => 2,
         }
     }
 }
@@ -31,12 +34,13 @@ impl TryFrom<u8> for PinMode {
         match number {
             0 => Ok(PinMode::Unpin),
             1 => Ok(PinMode::Pin),
-            _ => Err(format!("{number} is neither unpin (0) nor pin (1)")),
+            2 => Ok(PinMode::Keep),
+            _ => Err(format!("{number} is none of unpin (0), pin (1) and keep (2)")),
         }
     }
 }
 
-/// Sets or takes away the pins of objects that live on the receiving task.
+/// Sets or takes away the pins of objects that live on the receiving task, or lets them outlive their session.
 ///
 /// Served by the `ObjectManager`, in the link's order. A pinned object stays though no session refers to it, until it is
 /// unpinned or its context ends, and an explicit delete of it fails with `FailedPrecondition`. A pin is the object's, not the
@@ -44,8 +48,11 @@ impl TryFrom<u8> for PinMode {
 /// freed. An unknown id is reported with `NotFound`, one to unpin that is not pinned with `FailedPrecondition`, one more
 /// than the task pins with `ResourceExhausted`; the others are done all the same.
 ///
+/// When a session that only joined its context is lost, the references that it had to what it made are given back. What was
+/// *kept* is not: somebody else was told of it.
+///
 /// ```text
-/// [context u16, objects [[prefix u64, local u64, device u16]], mode u8 (0 unpin, 1 pin)]
+/// [context u16, objects [[prefix u64, local u64, device u16]], mode u8 (0 unpin, 1 pin, 2 keep)]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinObjectsRequest {

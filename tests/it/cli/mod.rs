@@ -13,4 +13,5 @@ mod run;
 #[cfg(feature = "onnx")]
 mod run_refused;
 mod serve;
+mod spill;
 mod usage;

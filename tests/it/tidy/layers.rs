@@ -12,7 +12,7 @@ const NOT_IN_PROTOCOL: [&str; 15] = [
 ];
 
 /// The files of `actors/src` that hold an actor's pure state, in whatever folder; so do their `*_test.rs`.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "budget",
     "chains",
     "contexts",
@@ -27,6 +27,7 @@ const PURE: [&str; 15] = [
     "rendezvous",
     "replies",
     "resume",
+    "spill",
     "table",
 ];
 
