@@ -163,7 +163,8 @@ fn the_sum_is_right_in_any_order() {
 fn what_is_lacking_is_known() {
     let mut budget = Budget::new(MemoryLimits { bytes: 100, context_bytes: 60, ..MemoryLimits::default() });
     assert_eq!(budget.lack(), None);
-    (budget.take(1, 50), budget.take(2, 45));
+    budget.take(1, 50);
+    budget.take(2, 45);
     assert_eq!((budget.lack(), budget.lacks(1, 5), budget.lacks(1, 20), budget.lacks(3, 20)), (None, 0, 15, 15));
     in_line(budget.ask(1, 20));
     assert_eq!(budget.lack(), Some(Lack { task: 15, contexts: vec![(1, 10)] }));

@@ -92,7 +92,7 @@ async fn more_is_kept_than_memory_has_room_for() {
         spilling.rig.fetch(n as u32 + 20, n, Origin::Here);
         spilling.run().await;
         assert_eq!(spilling.rig.data(n as u32 + 20), vector(n).bytes(), "{n}");
-        spilling.rig.answers.retain(|(_, frame)| frame.payload.len() == 0);
+        spilling.rig.answers.retain(|(_, frame)| frame.payload.is_empty());
     }
     let usage = spilling.rig.memory.usage();
     assert_eq!((usage.used, usage.peak, usage.spilled), (2 * ONE, 2 * ONE, 8));
@@ -157,7 +157,8 @@ async fn a_file_that_is_lost_fails_its_object_alone() {
     fn flip(at: usize) -> impl Fn(&mut Vec<u8>) {
         move |bytes: &mut Vec<u8>| bytes[at] ^= 1
     }
-    let damages: [Box<dyn Fn(&mut Vec<u8>)>; 6] = [
+    type Damage = Box<dyn Fn(&mut Vec<u8>)>;
+    let damages: [Damage; 6] = [
         Box::new(flip(0)),
         Box::new(flip(10)),
         Box::new(flip(24)),
@@ -221,7 +222,7 @@ async fn a_full_disk_makes_calls_wait() {
     assert_eq!(spilling.disk.tried(), tried, "it is not tried all the time");
     spilling.rig.fetch(5, 10, Origin::Here);
     assert_eq!(spilling.rig.data(5), vector(10).bytes(), "nothing is lost");
-    spilling.rig.answers.retain(|(_, frame)| frame.payload.len() == 0);
+    spilling.rig.answers.retain(|(_, frame)| frame.payload.is_empty());
     spilling.disk.set_full(false);
     for _ in 0..20 {
         spilling.rig.memory.tick();
