@@ -84,7 +84,9 @@ async fn a_lost_link_is_made_again_by_the_next_call() {
     let cluster = builder(3).each(|_, builder| builder.reconnect_window(Duration::ZERO)).start().await.unwrap();
     let contexts = together(&cluster).await;
     let from = &contexts[1];
-    let (old, a) = (register(from, 2, "add").await, put(from, 2, &[1.0]).await);
+    let (old, a, lost) = (register(from, 2, "add").await, put(from, 2, &[1.0]).await, put(from, 2, &[9.0]).await);
+    // With the session what it made is let go of, but for what is kept.
+    a.keep();
     for round in 0..3 {
         cluster.cut(1, 2);
         cluster.settle().await;
@@ -106,10 +108,11 @@ async fn a_lost_link_is_made_again_by_the_next_call() {
         assert_eq!(
             elements(&call.handles[0].fetch().await.unwrap()),
             [3.0],
-            "round {round}: what lived there lives on"
+            "round {round}: what was kept there lives on"
         );
+        assert_error(&from.fetch(&lost).await.unwrap_err(), ErrorCode::NotFound, &[&task(2)]);
     }
-    drop((a, old));
+    drop((a, lost, old));
     close(cluster, contexts).await;
 }
 

@@ -18,7 +18,8 @@ use super::{
     Wanted,
     disk::{ReadBack, WriteOut},
     memory::{Account, Held, MemoryBudget, MemoryFreed},
-    messages::{Restored, Written, answer_died},
+    messages::answer_died,
+    pressure::{Restored, Written},
     store::{Effect, Store},
 };
 use crate::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 use remex_protocol::{
     ErrorCode, Reply,
     calls::{DeleteFailure, DeleteMode, Origin, PinMode},
-    ids::TokenSecret,
+    ids::{ObjectPrefix, TokenSecret},
 };
 
 use super::{
@@ -142,6 +142,28 @@ fn a_token_keeps_its_object_and_hands_it_over_once() {
     assert_eq!(rig.objects(), 0);
     rig.store.end_session(OTHER, None);
     assert_eq!(rig.used(), 0);
+}
+
+/// I8: nobody refers any more to what a lost session made; what was kept, pinned or handed over stays.
+#[test]
+fn what_a_lost_session_made_goes_with_it() {
+    let mut rig = Rig::new();
+    rig.put(1, 1).put(2, 2).put(3, 3).put(4, 4).put(5, 5);
+    assert_eq!(rig.pin(6, &[2], PinMode::Keep).len() + rig.pin(7, &[3], PinMode::Pin).len(), 0);
+    let secret = rig.export(8, 4);
+    assert_eq!(rig.pin(9, &[77], PinMode::Keep)[0].error.code, ErrorCode::NotFound);
+    rig.store.end_session(SESSION, None);
+    assert_eq!(rig.objects(), 5, "it has left, and refers to them");
+    rig.store.end_session(SESSION, Some(ObjectPrefix(8)));
+    assert_eq!(rig.objects(), 5, "another's");
+    rig.store.end_session(SESSION, Some(id(1).prefix));
+    assert_eq!(rig.objects(), 3, "1 and 5 are gone");
+    rig.import_at(OTHER, 10, 4, secret, LEASE - MILLI);
+    rig.pin(11, &[3], PinMode::Unpin);
+    rig.store.step(OTHER, Step::Delete { call: Rig::call(12), objects: vec![id(4)], mode: DeleteMode::Release });
+    assert_eq!(rig.objects(), 1);
+    rig.delete(13, &[2], DeleteMode::Release);
+    assert_eq!((rig.objects(), rig.used()), (0, 0));
 }
 
 #[test]

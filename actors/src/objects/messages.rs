@@ -18,13 +18,7 @@ use remex_protocol::{
     tensor::{Tensor, TensorMetadata},
 };
 
-use super::{
-    Part,
-    disk::{ReadFailure, SpillFile},
-    jobs::Caller,
-    memory::Lease,
-    spill::Victim,
-};
+use super::{Part, jobs::Caller, memory::Lease};
 use crate::{
     Error, Result,
     envelope::post,
@@ -298,28 +292,6 @@ impl Finished {
     pub fn new(job: u64, outcome: Result<Vec<Tensor>>) -> Self {
         Self { job, outcome, lease: None }
     }
-}
-
-// From its own reads and writes.
-
-/// A write ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Written {
-    pub(super) victim: Victim,
-    /// Whether it was tried.
-    pub(super) tried: bool,
-    /// The file, if there is one.
-    pub(super) file: Option<SpillFile>,
-}
-
-/// A read ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Restored {
-    pub(super) object: ObjectId,
-    pub(super) number: u64,
-    pub(super) outcome: Result<Tensor, ReadFailure>,
 }
 
 // To the context.

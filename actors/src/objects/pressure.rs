@@ -1,11 +1,11 @@
 //! The budget's way to disk: when memory runs short, who is told to let go of what.
 
 use actix::{Message, Recipient};
-use remex_protocol::ids::ObjectId;
+use remex_protocol::{ids::ObjectId, tensor::Tensor};
 
 use super::{
     budget::{Asked, NoRoom, WhenFull, Woken},
-    disk::Disk,
+    disk::{Disk, ReadFailure, SpillFile},
     memory::{Account, Inner, Lease, MemoryBudget, Place},
     spill::{Coldest, Victim},
 };
@@ -15,6 +15,26 @@ use crate::{Error, Result};
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SpillOut(pub(super) Vec<Victim>);
+
+/// A write ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Written {
+    pub(super) victim: Victim,
+    /// Whether it was tried.
+    pub(super) tried: bool,
+    /// The file, if there is one.
+    pub(super) file: Option<SpillFile>,
+}
+
+/// A read ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Restored {
+    pub(super) object: ObjectId,
+    pub(super) number: u64,
+    pub(super) outcome: Result<Tensor, ReadFailure>,
+}
 
 /// What may go to disk, and the disk.
 #[derive(Debug)]

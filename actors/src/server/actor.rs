@@ -209,13 +209,7 @@ impl Server {
             });
         let kept = created.map(move |created: Result<Created>, act, _| {
             match &created {
-                Ok(created) => {
-                    actix::spawn(bring_up::keep_alive(
-                        Arc::downgrade(&created.shared),
-                        created.shared.over.clone(),
-                        idle,
-                    ));
-                }
+                Ok(Created { shared, .. }) => bring_up::spawn_keep_alive(shared, idle),
                 Err(_) => act.close_and_forget(id, "the context could not be made on every task"),
             }
             created

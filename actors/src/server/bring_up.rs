@@ -212,8 +212,13 @@ async fn close_on(receiver: &Receiver, context: ContextIndex) -> Result<()> {
     }
 }
 
+/// Keeps the context alive until it is closed.
+pub(super) fn spawn_keep_alive(shared: &Arc<ContextShared>, idle_timeout: Duration) {
+    actix::spawn(keep_alive(Arc::downgrade(shared), shared.over.clone(), idle_timeout));
+}
+
 /// Tells all tasks that the context is wanted, at half the idle time-out, for as long as it is open.
-pub(super) async fn keep_alive(shared: std::sync::Weak<ContextShared>, over: Arc<Notify>, idle_timeout: Duration) {
+async fn keep_alive(shared: std::sync::Weak<ContextShared>, over: Arc<Notify>, idle_timeout: Duration) {
     // Not a pause longer than the context: it would keep its memory.
     while timeout(idle_timeout / 2, over.notified()).await.is_err() {
         let Some(shared) = shared.upgrade().filter(|shared| shared.closed.get().is_none()) else { return };

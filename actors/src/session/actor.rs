@@ -1,11 +1,6 @@
 //! The accepting end of a link, as an actor.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use remex_protocol::{
@@ -124,9 +119,9 @@ impl Session {
     }
 
     /// Hands frames on, those for one context together, until one concerns the server.
-    fn take(&mut self, mut frames: VecDeque<Frame>, ctx: &mut Context<Self>) {
+    fn take(&mut self, mut frames: Held, ctx: &mut Context<Self>) {
         let mut batch: Option<(ContextIndex, Vec<Incoming>)> = None;
-        while let Some(frame) = frames.pop_front() {
+        while let Some(frame) = frames.next() {
             let Frame { call, body, payload, .. } = frame;
             let (index, incoming) = match body {
                 Body::Call(Call::Cancel(cancel)) => {
@@ -150,7 +145,8 @@ impl Session {
                     index => {
                         self.hand_on(batch.take(), ctx);
                         self.ask_server(call, body, index, ctx);
-                        return self.hold(frames, ctx);
+                        self.held = Some(frames);
+                        return self.hold([], ctx);
                     }
                 },
                 Body::PayloadArrived => match self.announced.remove(&call) {
@@ -326,7 +322,7 @@ impl Handler<Arrived> for Session {
         }
         match self.held {
             Some(_) => self.hold(frames, ctx),
-            None => self.take(frames.into(), ctx),
+            None => self.take(Held::of(frames), ctx),
         }
     }
 }
@@ -377,7 +373,7 @@ impl Handler<Controlled> for Session {
         }
         self.push(frame);
         if let Some(held) = self.held.take() {
-            self.take(held.into_frames(), ctx);
+            self.take(held, ctx);
         }
     }
 }

@@ -29,30 +29,44 @@ impl HeldLimits {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     frames: VecDeque<Frame>,
+    /// Sizes of the first of them: each is measured once at most, and none that need not wait.
+    sizes: VecDeque<u64>,
+    /// Sum of these.
     bytes: u64,
     /// Room to measure headers in.
     scratch: Vec<u8>,
 }
 
 impl Held {
+    /// Frames that have come and are not measured.
+    pub(super) fn of(frames: Vec<Frame>) -> Self {
+        Self { frames: frames.into(), ..Self::default() }
+    }
+
     /// Frames behind those that wait. False if that is too much: then those that are too many are dropped.
     pub(super) fn extend(&mut self, frames: impl IntoIterator<Item = Frame>, limits: HeldLimits) -> bool {
-        for frame in frames {
-            if self.frames.len() >= limits.frames || self.bytes > limits.bytes {
+        self.frames.extend(frames);
+        for i in self.sizes.len()..self.frames.len() {
+            if i >= limits.frames || self.bytes > limits.bytes {
+                self.frames.truncate(i);
                 return false;
             }
-            self.bytes = self.bytes.saturating_add(self.size(&frame));
-            self.frames.push_back(frame);
+            let size = self.size(i);
+            self.bytes = self.bytes.saturating_add(size);
+            self.sizes.push_back(size);
         }
         true
     }
 
-    pub(super) fn into_frames(self) -> VecDeque<Frame> {
-        self.frames
+    /// The first frame.
+    pub(super) fn next(&mut self) -> Option<Frame> {
+        self.bytes -= self.sizes.pop_front().unwrap_or_default();
+        self.frames.pop_front()
     }
 
     /// Bytes of a frame, as on the wire. What is only announced is not here yet.
-    fn size(&mut self, frame: &Frame) -> u64 {
+    fn size(&mut self, i: usize) -> u64 {
+        let frame = &self.frames[i];
         let payload = match &frame.payload {
             remex_protocol::Payload::Whole(bytes) => bytes.len(),
             remex_protocol::Payload::None | remex_protocol::Payload::Announced(_) => 0,
@@ -83,7 +97,8 @@ mod tests {
         let mut held = Held::default();
         assert!(held.extend((0..3).map(|_| frame(Payload::Announced(1 << 30))), limits));
         assert!(!held.extend([frame(Payload::None)], limits));
-        assert_eq!(held.into_frames().len(), 3);
+        assert_eq!((held.frames.len(), held.sizes.len()), (3, 3));
+        assert!(held.next().is_some() && held.extend([frame(Payload::None)], limits), "one is gone");
         let large = || frame(Payload::Whole(Bytes::from(vec![0; 5000])));
         let mut held = Held::default();
         assert!(held.extend([frame(Payload::None), large()], limits), "one may be larger than the window");
