@@ -87,6 +87,7 @@ async fn a_lost_link_is_made_again_by_the_next_call() {
     let (old, a, lost) = (register(from, 2, "add").await, put(from, 2, &[1.0]).await, put(from, 2, &[9.0]).await);
     // With the session what it made is let go of, but for what is kept.
     a.keep();
+    cluster.settle().await;
     for round in 0..3 {
         cluster.cut(1, 2);
         cluster.settle().await;
