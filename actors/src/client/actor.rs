@@ -1,12 +1,12 @@
 //! The dialling end of a link, as an actor.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, Context, Handler, Recipient, ResponseFuture, SpawnHandle};
 use remex_protocol::{
     Body, Effect, ErrorCode, Frame, RemoteError,
     cluster::{Address, TaskName},
-    ids::CallId,
+    ids::{CallId, ContextIndex},
 };
 use tokio::time::Instant;
 
@@ -64,6 +64,10 @@ pub struct RemoteClient {
     pub(super) fresh: u64,
     /// The name of the session that was given up last, for the peer to end it; 0: none.
     pub(super) replaces: u64,
+    /// Why the last session was lost, and the contexts that were made known since: what names another one was meant for the
+    /// session before.
+    pub(super) lost_before: Option<Error>,
+    pub(super) known: BTreeSet<ContextIndex>,
     /// What is to be sent when there is a connection.
     pub(super) waiting: Vec<Frame>,
     /// Who asked to be told when the link is up.
@@ -131,6 +135,8 @@ impl RemoteClient {
             session: None,
             fresh: 0,
             replaces: 0,
+            lost_before: None,
+            known: BTreeSet::new(),
             waiting: Vec::new(),
             callers: Vec::new(),
         }
@@ -174,6 +180,8 @@ impl RemoteClient {
     /// There is no session any more.
     pub(super) fn down(&mut self, error: Error, restarted: bool) {
         tracing::debug!(address = %self.address, %error, "link down");
+        self.lost_before = Some(error.clone());
+        self.known.clear();
         self.observe(What::LinkDown(error.clone()));
         self.tell(&LinkEvent::Down { address: self.address.clone(), error, restarted });
     }
@@ -214,7 +222,8 @@ impl Drop for RemoteClient {
 impl Handler<Outgoing> for RemoteClient {
     type Result = ();
 
-    fn handle(&mut self, Outgoing(frames): Outgoing, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Outgoing(mut frames): Outgoing, ctx: &mut Context<Self>) {
+        self.refuse_belated(&mut frames);
         match &self.state {
             State::Up(link) => Self::push(link, frames, &self.replies),
             State::Dialling => {

@@ -17,6 +17,7 @@ use crate::{
     envelope::post,
     observe::What,
     pending::{Lost, Replies},
+    session::context_of,
 };
 
 impl RemoteClient {
@@ -82,6 +83,26 @@ impl RemoteClient {
             let request = FailObjectsRequest { context, objects, cause: error.clone() };
             self.waiting.push(Frame::new(frame.call, Body::Call(Call::FailObjects(Box::new(request)))));
         }
+        self.answer(answers);
+    }
+
+    /// Answers calls that were given here before their context heard that the session is lost, and after. On the session that
+    /// there is now their context's number stands for nothing, or for another context.
+    pub(super) fn refuse_belated(&mut self, frames: &mut Vec<Frame>) {
+        let made = frames.iter().filter_map(|frame| match &frame.body {
+            Body::Call(Call::CreateContext(request)) => Some(request.index),
+            _ => None,
+        });
+        // Among the calls of one context none is before the one that makes it known.
+        self.known.extend(made);
+        let Some(error) = &self.lost_before else { return };
+        let is_belated = |frame: &Frame| match &frame.body {
+            Body::Call(call) => context_of(call).is_some_and(|index| !self.known.contains(&index)),
+            _ => false,
+        };
+        let error = not_sent(error);
+        let belated = frames.extract_if(.., |frame| is_belated(frame));
+        let answers = belated.filter_map(|frame| failure(&frame, &error)).collect();
         self.answer(answers);
     }
 

@@ -31,3 +31,4 @@ pub use messages::{
     Answers, Attach, Calls, Change, Control, Controlled, End, Ended, Exchange, Incoming, Opened, Resume, SessionId,
     Shut,
 };
+pub(crate) use routing::context_of;

@@ -6,7 +6,7 @@ use remex_protocol::{
 };
 
 /// The context that a call names.
-pub(super) fn context_of(body: &Call) -> Option<ContextIndex> {
+pub(crate) fn context_of(body: &Call) -> Option<ContextIndex> {
     match body {
         Call::GetDevices(_) | Call::ListObjects(_) | Call::Cancel(_) | Call::SendReadyChains(_) => None,
         Call::CreateContext(request) => Some(request.index),

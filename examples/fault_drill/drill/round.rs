@@ -262,13 +262,6 @@ impl<'a> Round<'a> {
     /// Fetches an object and looks at what comes.
     async fn look(&self, known: &Known, was_done: bool) {
         let mut tensor = self.timed("a fetch", self.context.fetch_within(&known.object, LIMIT)).await;
-        let unknown = |error: &Error| error.code() == ErrorCode::InvalidDistributedContextId;
-        if tensor.as_ref().is_err_and(unknown) {
-            // It was made when the link was being lost, and went by the next one, where nobody knows the context. The next
-            // is not sent.
-            sleep(Duration::from_millis(10)).await;
-            tensor = self.timed("a fetch", self.context.fetch_within(&known.object, LIMIT)).await;
-        }
         // When all links are whole again it must come, as soon as they are found to be.
         let until = Instant::now() + FOUND_AGAIN;
         while self.client.world.phase.get() != Phase::Work
