@@ -16,6 +16,8 @@
 mod actor;
 mod backoff;
 #[cfg(test)]
+mod belated_test;
+#[cfg(test)]
 mod death_test;
 mod dialling;
 mod edge;
