@@ -52,6 +52,9 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
         ("programs", refused.programs),
         ("data", refused.data),
         ("collectives", refused.collectives),
+        ("calls", refused.calls),
+        ("links", refused.links),
+        ("handshakes", refused.handshakes),
     ];
     for (limit, count) in counters {
         counter!("remex_refused", "task" => task.clone(), "limit" => limit).absolute(count);
@@ -122,6 +125,6 @@ mod tests {
         assert_eq!(kept.bits("remex_refused task=/job:w/task:1,limit=memory"), 7);
         assert_eq!(gauge("remex_spilled"), 5.0);
         assert_eq!(kept.bits("remex_spills task=/job:w/task:1,what=error"), 9);
-        assert_eq!(kept.0.lock().unwrap().len(), 33);
+        assert_eq!(kept.0.lock().unwrap().len(), 39);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use remex_protocol::{Decoder, DecoderLimits, Frame, tensor::BufferPool};
+use remex_protocol::{Body, Decoder, DecoderLimits, Frame, tensor::BufferPool};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Connection, FabricError, FrameReader, FrameWriter, Traffic, outgoing::Outgoing};
@@ -82,9 +82,15 @@ impl<R: AsyncRead + Unpin> FrameReader for StreamReader<R> {
             return Poll::Ready(Err(error.clone()));
         }
         let before = frames.len();
-        let Err(error) = ready!(self.poll_some(cx, frames)) else {
-            return Poll::Ready(Ok(()));
-        };
+        let read = ready!(self.poll_some(cx, frames));
+        let unreadable = frames[before..].iter().filter(|frame| matches!(frame.body, Body::Undecodable { .. })).count();
+        if unreadable > 0 {
+            self.traffic.add_unreadable(unreadable);
+        }
+        let Err(error) = read else { return Poll::Ready(Ok(())) };
+        if let FabricError::Frame(_) = error {
+            self.traffic.add_broken();
+        }
         self.failed = Some(error.clone());
         Poll::Ready(if frames.len() > before { Ok(()) } else { Err(error) })
     }

@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Counts the bytes of all connections of a task, heads and payloads alike, as they go through its streams. What a task says to
+/// Counts the bytes of all connections of a task, heads and payloads alike, as they go through its streams, and what was wrong with
+/// what came. What a task says to
 /// itself goes through none. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic(Arc<Counters>);
@@ -14,6 +15,9 @@ pub struct Traffic(Arc<Counters>);
 struct Counters {
     sent: AtomicU64,
     received: AtomicU64,
+    unreadable: AtomicU64,
+    broken: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Traffic {
@@ -25,6 +29,36 @@ impl Traffic {
     /// Bytes that were read.
     pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// Calls that came and were not read: they are over a limit, or make no sense.
+    pub fn unreadable(&self) -> u64 {
+        self.0.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// Connections that ended because the other end broke the protocol, or went over a limit of a frame.
+    pub fn broken(&self) -> u64 {
+        self.0.broken.load(Ordering::Relaxed)
+    }
+
+    /// Connections of which nothing came: who dialled was refused, or did not speak in time.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// So many more calls were not read.
+    pub fn add_unreadable(&self, calls: usize) {
+        self.0.unreadable.fetch_add(calls as u64, Ordering::Relaxed);
+    }
+
+    /// One more connection was ended.
+    pub fn add_broken(&self) {
+        self.0.broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more connection was refused.
+    pub fn add_refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many more were written.

@@ -239,6 +239,7 @@ impl Registry {
                 Ok(entry.reply())
             }
             Err(error) => {
+                self.refused += u64::from(error.code() == ErrorCode::ResourceExhausted);
                 let name = entry.name.clone();
                 self.remove(&name);
                 for slot in self.slots.values_mut() {

@@ -217,7 +217,10 @@ impl Acceptor {
         let this = self.clone();
         actix::spawn(async move {
             let peer = connection.peer.clone();
-            let refused = |error: &Error| tracing::info!(%peer, %error, "a connection was refused");
+            let refused = |error: &Error| {
+                this.who.traffic.add_refused();
+                tracing::info!(%peer, %error, "a connection was refused");
+            };
             let Some(slot) = this.connections.enter(is_own) else {
                 tracing::warn!(%peer, "a connection was refused: there are too many");
                 return this.connections.refuse(connection, &this.who.task).await;

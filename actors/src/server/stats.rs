@@ -96,6 +96,12 @@ pub struct Refusals {
     pub data: u64,
     /// Joins of collectives, and what came for those that are not joined.
     pub collectives: u64,
+    /// Calls that were not read: over a limit of the wire, unknown, or malformed.
+    pub calls: u64,
+    /// Connections that ended because the other end broke the protocol, or went over a limit of a frame.
+    pub links: u64,
+    /// Connections that were refused in the handshake, or did not get through it in time.
+    pub handshakes: u64,
 }
 
 /// Asks for the numbers.
@@ -133,6 +139,9 @@ impl Handler<Inspect> for Server {
             ..ServerStats::default()
         };
         stats.refused.contexts = self.contexts.refused();
+        let traffic = &self.who.traffic;
+        (stats.refused.calls, stats.refused.links) = (traffic.unreadable(), traffic.broken());
+        stats.refused.handshakes = traffic.refused();
         stats.refused.sessions = self.connections.refused();
         stats.refused.flooded = self.flooded;
         stats.refused.memory = memory.refused;

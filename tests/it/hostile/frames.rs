@@ -128,6 +128,7 @@ async fn who_breaks_the_protocol_is_thrown_out() {
                 assert!(said.len() <= 1, "{what}: {said:?}");
                 world.goes_on().await;
             }
+            assert!(world.worker.stats().await.unwrap().refused.links > 10, "they are counted");
         })
         .await;
 }
@@ -175,6 +176,8 @@ async fn a_call_that_cannot_be_read_is_answered() {
                 }
             }
             assert!(guest.ask(GetDevicesRequest {}, &[]).await.is_ok(), "the link goes on");
+            let refused = world.worker.stats().await.unwrap().refused;
+            assert_eq!((refused.calls, refused.links), (u64::from(LAST - 12) * headers.len() as u64, 0));
         })
         .await;
 }

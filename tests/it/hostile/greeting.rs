@@ -86,6 +86,7 @@ async fn a_wrong_hello_is_told_why() {
             let late = version(u16::MAX, u16::MAX);
             let code = refused(world, |hello| (hello.version, hello.oldest) = (late, late)).await;
             assert_eq!(code, ErrorCode::FailedPrecondition);
+            assert_eq!(world.worker.stats().await.unwrap().refused.handshakes, 4);
         })
         .await;
 }
