@@ -43,6 +43,17 @@ pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall)
     let queued = shared.ingress.take();
     let mut batches: Vec<Batch> = Vec::new();
     batches.resize_with(shared.peers.len(), Batch::default);
+    // Counted first: a batch of a thousand calls is large, and to grow step by step would copy it over and over.
+    let mut calls = vec![0; shared.peers.len()];
+    for item in &queued {
+        if let Queued::Call(call) = item {
+            calls[call.to.position()] += 1;
+        }
+    }
+    for (batch, calls) in batches.iter_mut().zip(calls).filter(|(_, calls)| *calls > 0) {
+        batch.expect.reserve(calls + 1);
+        batch.frames.reserve(calls + 1);
+    }
     for item in queued {
         match item {
             Queued::Release { to, object } => batches[to.position()].released.push(object),
@@ -70,6 +81,9 @@ pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall)
 /// Of calls that go out together, those whose outputs other tasks will fetch name these tasks: metadata goes there as soon as it
 /// is known, and does not wait for the fetch to arrive.
 fn tell_readers(batches: &mut [Batch]) {
+    if batches.iter().filter(|batch| !batch.frames.is_empty()).count() < 2 {
+        return;
+    }
     let mut wanted: Vec<Vec<(ObjectId, TaskIndex)>> = Vec::new();
     for (task, batch) in batches.iter().enumerate() {
         for input in batch.frames.iter().filter_map(executed).flat_map(|request| &request.inputs) {
