@@ -18,13 +18,13 @@ use crate::raw::{Raw, create_context};
 use crate::support::{Gate, add, assert_error, builder, device, elements, end, put, register, stats, task, vector};
 
 /// A context that tasks 0, 1 and 2 make together: each has a link to itself alone.
-async fn together(cluster: &TestCluster) -> Vec<ContextHandle> {
+pub(crate) async fn together(cluster: &TestCluster) -> Vec<ContextHandle> {
     let config = || cluster.config().multi_client(ContextId(5), cluster.task(0).task().clone());
     let made = join_all((0..3).map(|i| cluster.task(i).create_context(config()))).await;
     made.into_iter().map(Result::unwrap).collect()
 }
 
-async fn close(cluster: TestCluster, contexts: Vec<ContextHandle>) {
+pub(crate) async fn close(cluster: TestCluster, contexts: Vec<ContextHandle>) {
     for context in contexts {
         assert_eq!(context.close().await.unwrap(), []);
     }

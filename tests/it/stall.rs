@@ -5,6 +5,7 @@ use std::time::Duration;
 use remex::{Observed, What, prelude::*, protocol::Effect, testing::Probe};
 use tokio::time::Instant;
 
+use crate::reach::{close, together};
 use crate::support::{Gate, assert_error, builder, cluster, elements, end, put, register, stats, task};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -155,4 +156,26 @@ async fn a_context_that_is_closed_meanwhile_is_closed_there_too() {
     assert_eq!(stats(&cluster, 1).await, (1, 2, 0), "what is left is the other context");
     drop(b);
     end(cluster, kept).await;
+}
+
+/// What is kept while its task is not reached outlives this one's session there: the task hears of it later.
+#[actix::test]
+async fn what_is_kept_meanwhile_is_kept() {
+    let lease = 8 * SECOND;
+    let cluster = builder(3).each(move |_, builder| builder.session_lease(lease)).start().await.unwrap();
+    let contexts = together(&cluster).await;
+    let before = stats(&cluster, 2).await.1;
+    let (kept, lost) = (put(&contexts[1], 2, &[1.0]).await, put(&contexts[1], 2, &[2.0]).await);
+    cluster.cut(1, 2);
+    cluster.advance(6 * SECOND).await;
+    kept.keep();
+    cluster.heal(1, 2);
+    cluster.advance(2 * SECOND).await;
+    assert_eq!(stats(&cluster, 2).await.1, before + 2);
+    cluster.cut(1, 2);
+    cluster.advance(20 * SECOND).await;
+    assert_eq!(stats(&cluster, 2).await.1, before + 1, "what is kept");
+    cluster.heal(1, 2);
+    drop((kept, lost));
+    close(cluster, contexts).await;
 }

@@ -6,7 +6,7 @@
 
 use remex_protocol::{
     Body, Call, Effect, Frame, RemoteError,
-    calls::FailObjectsRequest,
+    calls::{FailObjectsRequest, PinMode},
     frame::MAX_DELETES,
     ids::{ContextIndex, ObjectId},
 };
@@ -127,10 +127,14 @@ fn failure(frame: &Frame, error: &RemoteError) -> Option<Frame> {
     }
 }
 
-/// Whether a call only lets go of something: it is of use whenever it arrives, and if it never did the peer would keep what
-/// nobody wants.
+/// Whether a call only says what becomes of what is there: it is of use whenever it arrives, and if it never did the peer would
+/// keep what nobody wants, or let go of what somebody was told of.
 fn is_clean_up(body: &Body) -> bool {
-    matches!(body, Body::Call(Call::DeleteObjects(_) | Call::FailObjects(_) | Call::CloseContext(_) | Call::Cancel(_)))
+    match body {
+        Body::Call(Call::DeleteObjects(_) | Call::FailObjects(_) | Call::CloseContext(_) | Call::Cancel(_)) => true,
+        Body::Call(Call::PinObjects(request)) => request.mode == PinMode::Keep,
+        _ => false,
+    }
 }
 
 /// The objects that a call would have made.
@@ -144,6 +148,7 @@ fn made_by(body: &Body) -> Option<(ContextIndex, Vec<ObjectId>)> {
             (call.context, call.outputs.iter().map(|output| output.object).collect(), call.out_chain)
         }
         Call::PutObject(call) => (call.context, vec![call.object], None),
+        Call::BeginPut(call) => (call.context, vec![call.object], None),
         _ => return None,
     };
     objects.extend(chain);

@@ -108,7 +108,8 @@ impl DistributedContext {
                     body @ (Call::RemoteExecute(_)
                     | Call::RemoteExecuteOp(_)
                     | Call::RegisterFunction(_)
-                    | Call::PutObject(_)),
+                    | Call::PutObject(_)
+                    | Call::BeginPut(_)),
                 ..
             } => {
                 frames.push(self.serving.frame(*call, body.kind(), Err(error.clone())));

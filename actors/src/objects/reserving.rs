@@ -269,14 +269,15 @@ pub(super) fn outputs(job: &Job) -> u64 {
 
 /// The objects that a call waits for, each once.
 pub(super) fn waiting(job: &Job) -> Vec<ObjectId> {
-    let mut objects: Vec<_> = job
-        .inputs
-        .iter()
-        .filter_map(|input| match input {
-            Input::Waiting(object) => Some(*object),
-            Input::Here(_) | Input::Kept(_) => None,
-        })
-        .collect();
+    each_once(job, |input| match input {
+        Input::Waiting(object) => Some(*object),
+        Input::Here(_) | Input::Kept(_) => None,
+    })
+}
+
+/// Objects among the inputs of a call, each once.
+pub(super) fn each_once(job: &Job, which: impl FnMut(&Input) -> Option<ObjectId>) -> Vec<ObjectId> {
+    let mut objects: Vec<_> = job.inputs.iter().filter_map(which).collect();
     objects.sort_unstable();
     objects.dedup();
     objects

@@ -14,7 +14,7 @@ use super::{
     disk::{ReadFailure, SpillFile, WriteOut},
     jobs::{Input, Job, JobId, Work},
     memory::{Held, Lease, Room},
-    reserving::{Waits, outputs, waiting},
+    reserving::{Waits, each_once, outputs, waiting},
     spill::Victim,
     spilled::Taken,
     store::{Effect, Event, Store},
@@ -228,16 +228,10 @@ impl AsRef<[u8]> for OnItsWay {
 
 /// The bytes that a call needs for those of its inputs that are on disk.
 pub(super) fn on_disk(table: &Table, job: &Job) -> u64 {
-    let mut kept: Vec<_> = job
-        .inputs
-        .iter()
-        .filter_map(|input| match input {
-            Input::Kept(object) => Some(*object),
-            Input::Here(_) | Input::Waiting(_) => None,
-        })
-        .collect();
-    kept.sort_unstable();
-    kept.dedup();
+    let kept = each_once(job, |input| match input {
+        Input::Kept(object) => Some(*object),
+        Input::Here(_) | Input::Waiting(_) => None,
+    });
     kept.into_iter().map(|object| table.bytes_on_disk(object)).fold(0, u64::saturating_add)
 }
 

@@ -172,6 +172,13 @@ fn harms() -> Vec<Harm> {
     ]
 }
 
+/// A context with a worker that does what it likes.
+fn with_hostile() -> remex::ContextConfig {
+    let mut config = ClusterConfig::new();
+    config.add(HOSTILE.parse().unwrap(), Some("pipe:h".parse().unwrap())).unwrap();
+    remex::ContextConfig::new(config)
+}
+
 /// I1: whatever a worker says, the promises of a call to it settle by their deadline, and other workers' calls go on.
 #[actix::test]
 async fn a_hostile_worker_harms_its_own_calls_alone() {
@@ -181,9 +188,7 @@ async fn a_hostile_worker_harms_its_own_calls_alone() {
         world
             .bears(async |world: &World| {
                 let mut listener = world.pipes.accept("h");
-                let mut config = ClusterConfig::new();
-                config.add(HOSTILE.parse().unwrap(), Some("pipe:h".parse().unwrap())).unwrap();
-                let bring_up = world.client.create_context(remex::ContextConfig::new(config));
+                let bring_up = world.client.create_context(with_hostile());
                 let calls = async {
                     let context = bring_up.await.unwrap();
                     let program = context.register(HOSTILE, RegisterFunction::native("any")).await.unwrap();
@@ -236,9 +241,7 @@ async fn a_worker_that_contradicts_its_signature_fails_its_call() {
     for (says, expected) in cases {
         let world = World::on_paused_clock(&[]).await;
         let mut listener = world.pipes.accept("h");
-        let mut config = ClusterConfig::new();
-        config.add(HOSTILE.parse().unwrap(), Some("pipe:h".parse().unwrap())).unwrap();
-        let bring_up = world.client.create_context(remex::ContextConfig::new(config));
+        let bring_up = world.client.create_context(with_hostile());
         let calls = async {
             let context = bring_up.await.unwrap();
             let program = context.register(HOSTILE, RegisterFunction::native("any")).await.unwrap();
