@@ -7,15 +7,19 @@ use remex_protocol::{
     frame::{MAX_ARGS, MAX_BAGGAGE},
     ids::{DeviceIndex, TaskIndex},
 };
+use smallvec::SmallVec;
 
 use super::{ContextShared, ObjectInput, OutputForm, RemoteExecute};
 use crate::{Error, Result, handles::ObjectRef};
+
+/// The devices of a call's outputs.
+pub(super) type OutputDevices = SmallVec<[DeviceIndex; 4]>;
 
 /// A call that was checked.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) receiver: TaskIndex,
-    pub(super) devices: Vec<DeviceIndex>,
+    pub(super) devices: OutputDevices,
 }
 
 pub(super) fn invalid(message: String) -> Error {
@@ -33,8 +37,8 @@ impl ContextShared {
         self.accepts_calls()?;
         self.link_of(program)?;
         let spec = match &execute.spec {
-            Some(spec) => Some(self.device_indexes(&spec.output_devices)?),
-            None => program.output_devices().map(<[_]>::to_vec),
+            Some(spec) => Some(OutputDevices::from_vec(self.device_indexes(&spec.output_devices)?)),
+            None => program.output_devices().map(OutputDevices::from_slice),
         };
         let devices = match (&execute.form, spec) {
             (OutputForm::New { .. }, Some(devices)) => devices,
@@ -43,7 +47,7 @@ impl ContextShared {
                 return Err(invalid(format!("program {name:?} does not say how many outputs it has: give a spec")));
             }
             (OutputForm::Given(objects), spec) => {
-                let given: Vec<_> = objects.iter().map(|object| object.id().device).collect();
+                let given: OutputDevices = objects.iter().map(|object| object.id().device).collect();
                 self.check_given(objects, spec.as_deref(), &given)?;
                 given
             }

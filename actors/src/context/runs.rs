@@ -22,10 +22,10 @@ impl Serving {
         session: SessionId,
         at: Instant,
         call: CallId,
-        request: RemoteExecuteRequest,
+        mut request: RemoteExecuteRequest,
         served: &mut Served,
     ) {
-        match self.check_execute(session, at, call, &request) {
+        match self.check_execute(session, at, call, &mut request) {
             Ok((run, compile)) => {
                 served.compile.extend(compile);
                 served.steps.push(Step::Run(Box::new(run)));
@@ -64,10 +64,11 @@ impl Serving {
         session: SessionId,
         at: Instant,
         call: CallId,
-        request: &RemoteExecuteRequest,
+        request: &mut RemoteExecuteRequest,
     ) -> Result<(Run, Option<ToCompile>)> {
         self.check_made(request.outputs.iter().map(|output| output.object).chain(request.out_chain))?;
-        let (inputs, in_chains) = (self.inputs(&request.inputs)?, self.in_chains(&request.in_chains)?);
+        self.localise(&mut request.inputs)?;
+        self.localise_chains(&mut request.in_chains)?;
         let (bound, compile) = self.registry.find(session, request.program)?;
         if let Some(devices) = &bound.outputs {
             self.check_outputs(&bound.name, devices, request)?;
@@ -84,25 +85,26 @@ impl Serving {
             name: bound.name,
             program: bound.binding,
             lane,
-            inputs,
-            outputs: request.outputs.to_vec(),
-            in_chains,
+            inputs: std::mem::take(&mut request.inputs),
+            outputs: std::mem::take(&mut request.outputs),
+            in_chains: std::mem::take(&mut request.in_chains),
             out_chain: request.out_chain,
             deadline: until(at, request.time_left_ms),
-            baggage: request.baggage.clone(),
+            baggage: std::mem::take(&mut request.baggage),
             readers: self.readers(&request.readers),
         };
         Ok((run, compile))
     }
 
     /// An op is a program that is made for one call.
-    fn check_op(&self, at: Instant, call: CallId, request: RemoteExecuteOpRequest) -> Result<Run> {
+    fn check_op(&self, at: Instant, call: CallId, mut request: RemoteExecuteOpRequest) -> Result<Run> {
         self.check_made(request.outputs.iter().map(|output| output.object).chain(request.out_chain))?;
         if !self.is_own(request.device) {
             let message = format!("{} is not a device of this task: an op runs on one", request.device);
             return Err(Error::new(ErrorCode::DeviceNotFound, message));
         }
-        let (inputs, in_chains) = (self.inputs(&request.inputs)?, self.in_chains(&request.in_chains)?);
+        self.localise(&mut request.inputs)?;
+        self.localise_chains(&mut request.in_chains)?;
         let (given, made) = (request.inputs.len(), request.outputs.len());
         let program = self.ops.bind(&request.op, request.attrs, given, made)?;
         Ok(Run {
@@ -111,9 +113,9 @@ impl Serving {
             name: request.op.into(),
             program: Binding::Ready(Arc::new(program)),
             lane: self.lane(request.device),
-            inputs,
-            outputs: request.outputs.to_vec(),
-            in_chains,
+            inputs: request.inputs,
+            outputs: request.outputs,
+            in_chains: request.in_chains,
             out_chain: request.out_chain,
             deadline: until(at, request.time_left_ms),
             baggage: Vec::new(),
@@ -139,20 +141,21 @@ impl Serving {
         made.try_for_each(|object| self.own_device(object))
     }
 
-    fn inputs(&self, inputs: &[InputRef]) -> Result<Vec<InputRef>> {
-        let input = |input: &InputRef| {
+    /// Checks inputs, and says where they come from as this task sees it.
+    fn localise(&self, inputs: &mut [InputRef]) -> Result<()> {
+        for input in inputs {
             if input.object.device.position() >= self.devices.len() {
                 return Err(no_such_device(input.object));
             }
-            Ok(InputRef { object: input.object, origin: self.local(input.origin)? })
-        };
-        inputs.iter().map(input).collect()
+            input.origin = self.local(input.origin)?;
+        }
+        Ok(())
     }
 
-    fn in_chains(&self, chains: &[InputRef]) -> Result<Vec<InputRef>> {
-        let chains = self.inputs(chains)?;
+    fn localise_chains(&self, chains: &mut [InputRef]) -> Result<()> {
+        self.localise(chains)?;
         match chains.iter().find(|chain| matches!(chain.origin, Origin::Owner(_))) {
-            None => Ok(chains),
+            None => Ok(()),
             Some(InputRef { object, .. }) => {
                 let message = format!("chain {object} is of another task: chains order work on their own task only");
                 Err(Error::new(ErrorCode::InvalidArgument, message))

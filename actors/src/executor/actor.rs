@@ -14,7 +14,9 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use remex_protocol::{ErrorCode, RemoteError, tensor::Tensor};
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Abort, Compile, Compiled, Ended, ExecutorConfig, Pool, Returned, Run, Task, contain, lanes::Lanes};
+use super::{
+    Abort, Compile, Compiled, Ended, ExecutorConfig, Pool, Returned, Run, Task, behind::Turn, contain, lanes::Lanes,
+};
 use crate::{
     Error, Result,
     envelope::post,
@@ -23,7 +25,7 @@ use crate::{
 };
 
 /// An inline run that takes longer holds up the whole task, and is logged.
-const INLINE_LIMIT: Duration = Duration::from_millis(1);
+pub(super) const INLINE_LIMIT: Duration = Duration::from_millis(1);
 
 /// Runs and compiles programs: the only place where user code runs.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Executor {
     last: u64,
     /// Works that were not inline and have not ended, by object manager and run.
     works: BTreeMap<(u64, u64), Handle>,
+    /// What inline runs are told: they are over before anybody could give them up.
+    never: Arc<AtomicBool>,
 }
 
 /// Something for the pool.
@@ -62,7 +66,7 @@ impl Executor {
     /// size that nobody knew.
     pub fn new(config: &ExecutorConfig, memory: MemoryBudget) -> Self {
         let lanes = Lanes::new(&config.lanes, config.threads);
-        Self { pool: config.pool.clone(), memory, lanes, last: 0, works: BTreeMap::new() }
+        Self { pool: config.pool.clone(), memory, lanes, last: 0, works: BTreeMap::new(), never: Arc::default() }
     }
 
     fn pool(&mut self, lane: u16, work: Work, ctx: &mut Context<Self>) -> u64 {
@@ -135,13 +139,15 @@ impl Actor for Executor {
 impl Handler<Run> for Executor {
     type Result = ();
 
-    fn handle(&mut self, Run { tag, tasks, done, early, context }: Run, ctx: &mut Context<Self>) {
-        let mut finished = Vec::new();
+    fn handle(&mut self, Run { tag, tasks, behind, done, early, context }: Run, ctx: &mut Context<Self>) {
+        let mut turn = Turn::default();
         let account = Account::new(self.memory.clone(), tag);
+        // Each run holds both, and to clone a recipient costs an allocation.
+        let (done, early) = (Arc::new(done), Arc::new(early));
         for mut task in tasks {
-            let cancelled = Arc::new(AtomicBool::new(false));
             let (job, lane, program) = (task.job, task.lane, task.program.clone());
             let inline = is_inline(&task) && !self.memory.is_over();
+            let cancelled = if inline { self.never.clone() } else { Arc::default() };
             let (output_ids, holds) = (std::mem::take(&mut task.output_ids), std::mem::take(&mut task.holds));
             let task_reserved = task.reserved;
             let call = program_call(task, early.clone(), cancelled.clone());
@@ -150,7 +156,8 @@ impl Handler<Run> for Executor {
             match &program.body {
                 Body::Inline(program) | Body::Sized(program, _) if inline => {
                     let outcome = Self::run_inline(call, &**program);
-                    finished.push(finish.told(outcome));
+                    turn.push(Some(finish.told(outcome)));
+                    continue;
                 }
                 Body::Inline(program) | Body::Pool(program) | Body::Sized(program, _) => {
                     let program = program.clone();
@@ -186,7 +193,24 @@ impl Handler<Run> for Executor {
                     self.run_async(tag, name, future, cancelled, finish, ctx);
                 }
             }
+            turn.push(None);
         }
+        for mut next in behind {
+            let Some(inputs) = turn.inputs(&next).filter(|_| !self.memory.is_over()) else {
+                turn.push(None);
+                continue;
+            };
+            next.task.inputs = inputs;
+            let (job, program) = (next.task.job, next.task.program.clone());
+            let Body::Inline(program) = &program.body else {
+                turn.push(None);
+                continue;
+            };
+            let made = Made { account: account.clone(), reserved: next.task.reserved };
+            let outcome = Self::run_inline(program_call(next.task, early.clone(), self.never.clone()), &**program);
+            turn.push(Some(made.finished(job, outcome)));
+        }
+        let finished = turn.finish();
         if !finished.is_empty() {
             post(&done, Fulfil(finished));
         }
@@ -288,7 +312,7 @@ fn is_inline(task: &Task) -> bool {
     }
 }
 
-fn program_call(task: Task, early: Recipient<Published>, cancelled: Arc<AtomicBool>) -> ProgramCall {
+fn program_call(task: Task, early: Arc<Recipient<Published>>, cancelled: Arc<AtomicBool>) -> ProgramCall {
     ProgramCall {
         program: task.name,
         inputs: task.inputs,
@@ -318,7 +342,7 @@ impl Made {
 /// Who is told how a run ended. Dropped before, it says that the executor is gone (I1).
 #[derive(Debug)]
 struct Finish {
-    done: Recipient<Fulfil>,
+    done: Arc<Recipient<Fulfil>>,
     job: u64,
     made: Made,
     told: bool,

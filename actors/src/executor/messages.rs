@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use actix::{Message, Recipient};
 use remex_protocol::{ids::ObjectId, tensor::Tensor};
+use smallvec::SmallVec;
 
 use crate::{
     Result,
@@ -22,6 +23,9 @@ pub struct Run {
     pub tag: u64,
     /// What to run, in order.
     pub tasks: Vec<Task>,
+    /// What may be run behind these, in order, each with outputs of those before. It is an offer: what is not told of in the same
+    /// [`Fulfil`] as the last one that it takes something of is asked for again, as a task, when that is there.
+    pub behind: Vec<Behind>,
     /// Gets the results.
     pub done: Recipient<Fulfil>,
     /// Gets what is known of outputs before the run is done.
@@ -55,6 +59,31 @@ pub struct Task {
     pub(crate) holds: Holds,
     /// Bytes of outputs for which there is memory already.
     pub(crate) reserved: u64,
+}
+
+/// One run of a program that takes outputs of others in the same message.
+#[derive(Debug)]
+pub struct Behind {
+    /// The run, without its inputs.
+    pub task: Task,
+    /// Its inputs, in order.
+    pub inputs: SmallVec<[Given; 3]>,
+    /// What must have succeeded besides, as [`Given::Output`] counts.
+    pub after: SmallVec<[u32; 2]>,
+}
+
+/// An input of a run that goes behind others.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// It is here.
+    Here(Tensor),
+    /// An output of another run of the message.
+    Output {
+        /// Which run: its place among the tasks, and behind them those that go behind.
+        task: u32,
+        /// Which output of it.
+        output: u32,
+    },
 }
 
 /// Nobody wants the results of these runs any more: one that has not begun does not begin, an async one is dropped at its

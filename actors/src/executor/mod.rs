@@ -17,12 +17,13 @@ use std::time::Duration;
 use crate::chance::Chance;
 
 mod actor;
+mod behind;
 mod contain;
 mod lanes;
 mod messages;
 
 pub use actor::Executor;
-pub use messages::{Abort, Compile, Compiled, Ended, Returned, Run, Task};
+pub use messages::{Abort, Behind, Compile, Compiled, Ended, Given, Returned, Run, Task};
 
 /// How a task runs programs.
 #[derive(Clone, Debug)]

@@ -85,11 +85,11 @@ impl ObjectManager {
 
     /// Does what the state wants done: one message for each neighbour.
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
-        let (mut tasks, mut aborted, mut wanted, mut writes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut aborted, mut wanted, mut writes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tasks = self.state.take_runs();
         let mut answers: Vec<(SessionId, Vec<Frame>)> = Vec::new();
         for effect in self.state.take_effects() {
             match effect {
-                Effect::Run(task) => tasks.push(*task),
                 Effect::Abort(job) => aborted.push(job),
                 Effect::Want(want) => wanted.push(want),
                 Effect::Write(write) => writes.push(write),
@@ -108,8 +108,9 @@ impl ObjectManager {
             self.carry_out(ctx);
         }
         if !tasks.is_empty() {
+            let behind = self.state.behind(&tasks);
             let (done, early) = (ctx.address().recipient(), ctx.address().recipient());
-            post(&self.run, Run { tag: self.tag, tasks, done, early, context: self.context.clone() });
+            post(&self.run, Run { tag: self.tag, tasks, behind, done, early, context: self.context.clone() });
         }
         if !aborted.is_empty() {
             post(&self.abort, Abort { tag: self.tag, jobs: aborted });

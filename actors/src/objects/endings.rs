@@ -97,6 +97,9 @@ impl Store {
             Err(error) => self.fail(id, error),
             Ok(tensors) => self.complete(id, tensors),
         }
+        if !self.offered.is_empty() {
+            self.left.extend(self.offered.remove(&id).unwrap_or_default());
+        }
         self.look_at_events();
     }
 

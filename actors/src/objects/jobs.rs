@@ -69,6 +69,8 @@ pub(crate) struct RunJob {
     pub(crate) readers: Vec<(u32, SessionId)>,
     /// Whether it was handed to the executor.
     pub(crate) running: bool,
+    /// Whether the executor may run it behind those that it waits for.
+    pub(crate) ahead: bool,
     /// Whether the signature was asked already.
     pub(crate) inferred: bool,
 }

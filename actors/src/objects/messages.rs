@@ -18,6 +18,8 @@ use remex_protocol::{
     tensor::{Tensor, TensorMetadata},
 };
 
+use smallvec::SmallVec;
+
 use super::{Part, jobs::Caller, memory::Lease};
 use crate::{
     Error, Result,
@@ -200,11 +202,11 @@ pub struct Run {
     /// The lane of the executor that it runs on.
     pub lane: u16,
     /// In the program's order.
-    pub inputs: Vec<InputRef>,
+    pub inputs: SmallVec<[InputRef; 3]>,
     /// In the program's order.
-    pub outputs: Vec<OutputRef>,
+    pub outputs: SmallVec<[OutputRef; 2]>,
     /// What must be ready besides, and is not given to the program.
-    pub in_chains: Vec<InputRef>,
+    pub in_chains: SmallVec<[InputRef; 1]>,
     /// A chain that becomes ready with the outputs, or fails with them.
     pub out_chain: Option<ObjectId>,
     /// When its caller gives up.

@@ -18,6 +18,9 @@
 //! - **I7 (validate, then act).** A refused call changes nothing but its unused outputs.
 
 mod actor;
+mod behind;
+#[cfg(test)]
+mod behind_test;
 mod budget;
 mod disk;
 mod endings;

@@ -103,7 +103,7 @@ impl Rig {
             lane: 0,
             inputs: inputs.iter().map(input).collect(),
             outputs: outputs.iter().map(|local| OutputRef { object: id(*local), need_metadata: true }).collect(),
-            in_chains: Vec::new(),
+            in_chains: Default::default(),
             out_chain: None,
             deadline: self.start + Self::LIMIT,
             baggage: Vec::new(),
@@ -218,9 +218,9 @@ impl Rig {
     }
 
     pub(super) fn collect(&mut self) -> &mut Self {
+        self.tasks.extend(self.store.take_runs());
         for effect in self.store.take_effects() {
             match effect {
-                Effect::Run(task) => self.tasks.push(*task),
                 Effect::Abort(job) => self.aborted.push(job),
                 Effect::Answer(session, frame) => self.answers.push((session, frame)),
                 Effect::Want(want) => self.wants.push(want),

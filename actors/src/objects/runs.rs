@@ -48,6 +48,7 @@ impl Store {
             baggage: run.baggage,
             readers: run.readers,
             running: false,
+            ahead: false,
             inferred: false,
         });
         made.iter().for_each(|object| self.reserve(*object, Some(&name)));
@@ -177,12 +178,13 @@ impl Store {
         let Some(job) = self.jobs.get_mut(waiter.job) else { return };
         job.inputs[waiter.input as usize] = held;
         job.missing -= 1;
-        if job.missing == 0 {
-            self.start(waiter.job);
-        } else {
+        if job.missing > 0 {
             self.infer(waiter.job);
             self.line_up(waiter.job);
+        } else if !matches!(&job.work, Work::Run(run) if run.ahead) {
+            self.start(waiter.job);
         }
+        // What was offered to the executor may have run already: what it says of those before tells.
     }
 
     fn known(&mut self, waiter: Waiter) {
@@ -265,7 +267,7 @@ impl Store {
                     true => run.outputs.iter().map(|output| output.id).collect(),
                     false => Vec::new(),
                 };
-                self.effects.push(Effect::Run(Box::new(Task {
+                self.runs.push(Task {
                     job: id.0,
                     name: run.name.clone(),
                     program,
@@ -277,7 +279,7 @@ impl Store {
                     lane: run.lane,
                     holds,
                     reserved,
-                })));
+                });
             }
             Work::Fetch(part) => {
                 let (caller, part) = (job.caller, *part);

@@ -206,8 +206,9 @@ impl Store {
         }
     }
 
-    /// Programs have ended: what they held may go to disk.
-    pub(crate) fn look_again(&self) {
+    /// Programs have ended: what they held may go to disk, and what went behind them and has not run begins.
+    pub(crate) fn look_again(&mut self) {
+        self.start_left();
         if self.spills {
             self.account.look_again();
         }

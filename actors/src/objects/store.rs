@@ -14,6 +14,7 @@ use remex_protocol::{
     ids::{CallId, ObjectId, TaskIndex},
     tensor::{Tensor, TensorMetadata},
 };
+use smallvec::SmallVec;
 
 use super::{
     Step, Want,
@@ -32,8 +33,6 @@ use crate::{Error, chance::Chance, executor::Task, limits::ObjectLimits, session
 /// What the actor around this has to do.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Hand it to the executor.
-    Run(Box<Task>),
     /// Nobody wants the result of this run any more.
     Abort(u64),
     /// Send it to the session.
@@ -102,6 +101,11 @@ pub(crate) struct Store {
     /// What is still to be looked at. A queue and not recursion: a pipeline may be as long as it likes.
     pub(super) events: VecDeque<Event>,
     pub(super) effects: Vec<Effect>,
+    /// What is to be handed to the executor.
+    pub(super) runs: Vec<Task>,
+    /// What was offered to the executor, by the last one that it is behind; and what of it that has ended.
+    pub(super) offered: BTreeMap<JobId, SmallVec<[JobId; 2]>>,
+    pub(super) left: Vec<JobId>,
 }
 
 impl Store {
@@ -142,6 +146,9 @@ impl Store {
             closed: None,
             events: VecDeque::new(),
             effects: Vec::new(),
+            runs: Vec::new(),
+            offered: BTreeMap::new(),
+            left: Vec::new(),
         }
     }
 
@@ -181,6 +188,12 @@ impl Store {
     /// What is to be done, in order.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// What is to be run, in order. Apart from the effects: a batch has one for each call, and boxing them would cost each an
+    /// allocation.
+    pub(crate) fn take_runs(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.runs)
     }
 
     pub(crate) fn earliest(&self) -> Option<Instant> {

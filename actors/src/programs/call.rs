@@ -49,11 +49,11 @@ pub struct Outputs {
     slots: Vec<Option<Tensor>>,
     /// Names the run to whoever keeps its outputs.
     job: u64,
-    early: Option<Recipient<Published>>,
+    early: Option<Arc<Recipient<Published>>>,
 }
 
 impl Outputs {
-    pub(crate) fn new(count: usize, job: u64, early: Option<Recipient<Published>>) -> Self {
+    pub(crate) fn new(count: usize, job: u64, early: Option<Arc<Recipient<Published>>>) -> Self {
         Self { slots: vec![None; count], job, early }
     }
 

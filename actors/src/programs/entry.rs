@@ -7,10 +7,11 @@ use remex_protocol::{
     calls::RegisterFunctionReply,
     ids::{CallId, DeviceIndex},
 };
+use smallvec::SmallVec;
 
 use super::{
     Executable, Source,
-    registry::{Bound, Registration, ToCompile},
+    registry::{Bound, OutputDevices, Registration, ToCompile},
 };
 use crate::{Result, objects::Binding, session::SessionId};
 
@@ -71,12 +72,12 @@ impl Entry {
     }
 
     /// The devices of the outputs, where they are known.
-    pub(super) fn outputs(&self) -> Option<Vec<DeviceIndex>> {
+    pub(super) fn outputs(&self) -> Option<OutputDevices> {
         if !self.devices.is_empty() {
-            return Some(self.devices.clone());
+            return Some(SmallVec::from_slice(&self.devices));
         }
         match &self.state {
-            State::Ready(program) => program.outputs.map(|count| vec![self.default_device; count]),
+            State::Ready(program) => program.outputs.map(|count| SmallVec::from_elem(self.default_device, count)),
             State::Stored | State::Compiling { .. } => None,
         }
     }
@@ -86,7 +87,7 @@ impl Entry {
             State::Ready(program) => program.known_signature().cloned(),
             State::Stored | State::Compiling { .. } => None,
         };
-        RegisterFunctionReply { signature, output_devices: self.outputs() }
+        RegisterFunctionReply { signature, output_devices: self.outputs().map(SmallVec::into_vec) }
     }
 
     pub(super) fn bound(&self) -> Bound {

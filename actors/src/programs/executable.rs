@@ -174,6 +174,11 @@ impl Executable {
         matches!(self.body, Body::Async(_))
     }
 
+    /// Whether every run is done on the arbiter.
+    pub(crate) fn is_always_inline(&self) -> bool {
+        matches!(self.body, Body::Inline(_))
+    }
+
     /// Whether a run with such inputs is done on the arbiter.
     pub(crate) fn is_inline(&self, inputs: &[TensorMetadata]) -> bool {
         match &self.body {

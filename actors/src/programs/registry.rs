@@ -7,6 +7,7 @@ use remex_protocol::{
     calls::{CompileWhen, RegisterFunctionReply},
     ids::{CallId, DeviceIndex, ProgramIndex},
 };
+use smallvec::SmallVec;
 
 use super::{
     Executable, Source,
@@ -39,13 +40,16 @@ pub(crate) struct ToCompile {
     pub(crate) source: Source,
 }
 
+/// The devices of a program's outputs, copied with each call that finds it.
+pub(super) type OutputDevices = SmallVec<[DeviceIndex; 4]>;
+
 /// What a call finds under an index.
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     pub(crate) name: Arc<str>,
     pub(crate) binding: Binding,
     /// The devices of the outputs, where they are known.
-    pub(crate) outputs: Option<Vec<DeviceIndex>>,
+    pub(crate) outputs: Option<OutputDevices>,
 }
 
 /// What an index stands for.

@@ -11,8 +11,15 @@ use crate::bounded;
 pub const MAX_RANK: usize = 32;
 
 /// Lengths of the dimensions, the slowest first; none is a scalar. At most [`MAX_RANK`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Shape(SmallVec<[u64; 4]>);
+
+impl Clone for Shape {
+    // Not as its list does it, element by element: shapes are cloned several times in a call.
+    fn clone(&self) -> Self {
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Shape {
     /// The shape of a scalar.
