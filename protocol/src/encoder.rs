@@ -2,7 +2,7 @@
 
 use crate::{
     Call, Reply, Rpc,
-    calls::RemoteExecuteRequest,
+    calls::{DeleteObjectsRequest, RemoteExecuteRequest},
     codec::{self, CodecError},
     frame::{Body, Frame, HEAD_LEN, Head, MAX_HEADER, PIECE_LEN, flags, kind},
     hot,
@@ -82,6 +82,10 @@ fn encode_body(out: &mut Vec<u8>, body: &Body) -> Result<u8, CodecError> {
         Body::Received => Ok(kind::RECEIVED),
         Body::Goodbye(error) => codec::encode(out, error).map(|()| kind::GOODBYE),
         Body::Call(Call::RemoteExecute(request)) if hot::encode_request(out, request) => Ok(RemoteExecuteRequest::KIND),
+        Body::Call(Call::DeleteObjects(request)) => {
+            hot::encode_delete(out, request);
+            Ok(DeleteObjectsRequest::KIND)
+        }
         Body::Call(call) => call.encode(out).map(|()| call.kind()),
         Body::Metadata { output, metadata } => codec::encode(out, &(output, metadata)).map(|()| kind::METADATA),
         Body::Foreseen { object, metadata } => codec::encode(out, &(object, metadata)).map(|()| kind::FORESEEN),

@@ -8,9 +8,10 @@ use remex_protocol::{
     calls::{InputRef, Origin, OutputRef, RemoteExecuteOpRequest, RemoteExecuteRequest},
     ids::{ContextIndex, DeviceIndex, ObjectId, ProgramIndex, TaskIndex},
 };
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::{ContextShared, ObjectInput};
+use super::{ContextShared, ObjectInput, messages::Inputs};
 use crate::{
     Result, deadline,
     handles::{Chain, ObjectRef, RemoteChain},
@@ -24,8 +25,8 @@ pub(crate) struct Draft {
     /// What runs, for messages.
     pub(crate) name: Arc<str>,
     pub(crate) target: Target,
-    pub(crate) inputs: Vec<ObjectInput>,
-    pub(crate) outputs: Vec<ObjectRef>,
+    pub(crate) inputs: Inputs,
+    pub(crate) outputs: SmallVec<[ObjectRef; 2]>,
     /// From this output on metadata is wanted.
     pub(crate) first_handle: usize,
     pub(crate) in_chains: Vec<RemoteChain>,

@@ -117,7 +117,10 @@ impl Ingress {
     }
 
     pub(crate) fn take(&self) -> Vec<Queued> {
-        std::mem::take(&mut *self.lock())
+        let mut queue = self.lock();
+        // As much is likely to come next, and to grow step by step would move it over and over.
+        let room = Vec::with_capacity(queue.len());
+        std::mem::replace(&mut *queue, room)
     }
 
     fn tell(&self) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::Message;
 use remex_protocol::ids::ObjectId;
+use smallvec::SmallVec;
 
 use crate::{
     Error, Result,
@@ -26,8 +27,15 @@ pub struct Drain;
 #[rtype(result = "Result<Execution>")]
 #[must_use = "a RemoteExecute does nothing until it is given to a context"]
 pub struct RemoteExecute {
+    /// Boxed: it goes from hand to hand, and through the futures of `execute`, and is copied with each step.
+    pub(super) parts: Box<Parts>,
+}
+
+/// What a [`RemoteExecute`] says.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
     pub(crate) program: ProgramHandle,
-    pub(crate) inputs: Vec<ObjectInput>,
+    pub(crate) inputs: Inputs,
     pub(crate) form: OutputForm,
     pub(crate) spec: Option<RemoteExecuteSpec>,
     pub(crate) deadline: Option<Duration>,
@@ -36,6 +44,9 @@ pub struct RemoteExecute {
     pub(crate) in_chains: Vec<RemoteChain>,
     pub(crate) out_chain: bool,
 }
+
+/// What a call takes: most take few.
+pub(super) type Inputs = SmallVec<[ObjectInput; 2]>;
 
 /// An object that a call takes.
 #[derive(Clone, Debug)]
@@ -77,9 +88,9 @@ impl RemoteExecute {
     /// Runs `program` on the task that it was registered on. Without more: no inputs, new ids for the outputs, no
     /// handles.
     pub fn new(program: &ProgramHandle) -> Self {
-        Self {
+        let parts = Parts {
             program: program.clone(),
-            inputs: Vec::new(),
+            inputs: Inputs::new(),
             form: OutputForm::New { handles: 0 },
             spec: None,
             deadline: None,
@@ -87,53 +98,54 @@ impl RemoteExecute {
             after: Vec::new(),
             in_chains: Vec::new(),
             out_chain: false,
-        }
+        };
+        Self { parts: Box::new(parts) }
     }
 
     /// Adds an input.
     pub fn input(mut self, object: impl Into<ObjectInput>) -> Self {
-        self.inputs.push(object.into());
+        self.parts.inputs.push(object.into());
         self
     }
 
     /// Adds inputs.
     pub fn inputs<I: Into<ObjectInput>>(mut self, objects: impl IntoIterator<Item = I>) -> Self {
-        self.inputs.extend(objects.into_iter().map(Into::into));
+        self.parts.inputs.extend(objects.into_iter().map(Into::into));
         self
     }
 
     /// Asks for tensor handles for the last `last` outputs, which must be tensors.
     pub fn handles(mut self, last: usize) -> Self {
-        self.form = OutputForm::New { handles: last };
+        self.parts.form = OutputForm::New { handles: last };
         self
     }
 
     /// Gives the outputs ids that the caller has allocated, all of them, in order. Only handles come back.
     pub fn outputs_into(mut self, objects: impl IntoIterator<Item = ObjectRef>) -> Self {
-        self.form = OutputForm::Given(objects.into_iter().collect());
+        self.parts.form = OutputForm::Given(objects.into_iter().collect());
         self
     }
 
     /// Says where the outputs go, where the registration did not: one that differs from what it said fails the call.
     pub fn spec(mut self, spec: RemoteExecuteSpec) -> Self {
-        self.spec = Some(spec);
+        self.parts.spec = Some(spec);
         self
     }
 
     /// Gives up after so long, counted from when the call is made. Default: the context's.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.parts.deadline = Some(deadline);
         self
     }
 
     /// Whether its outputs get new ids.
     pub(super) fn makes_ids(&self) -> bool {
-        matches!(self.form, OutputForm::New { .. })
+        matches!(self.parts.form, OutputForm::New { .. })
     }
 
     /// Gives up after so long, unless it says otherwise itself.
     pub(super) fn within(mut self, limit: Option<Duration>) -> Self {
-        self.deadline = self.deadline.or(limit);
+        self.parts.deadline = self.parts.deadline.or(limit);
         self
     }
 
@@ -141,25 +153,25 @@ impl RemoteExecute {
     /// fails, this one is not sent and fails with its cause, as does everything that uses its outputs. Its deadline counts
     /// from now on all the same.
     pub fn after(mut self, chain: &Chain) -> Self {
-        self.after.push(chain.clone());
+        self.parts.after.push(chain.clone());
         self
     }
 
     /// Runs only when `chain` is ready, which must be one of the task that runs the program: both calls are sent at once.
     pub fn in_chain(mut self, chain: &RemoteChain) -> Self {
-        self.in_chains.push(chain.clone());
+        self.parts.in_chains.push(chain.clone());
         self
     }
 
     /// Asks for a chain on the receiver that becomes ready when this call is done, and fails when it does.
     pub fn out_chain(mut self) -> Self {
-        self.out_chain = true;
+        self.parts.out_chain = true;
         self
     }
 
     /// Hands a key and a value to the program.
     pub fn baggage(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.baggage.push((key.into(), value.into()));
+        self.parts.baggage.push((key.into(), value.into()));
         self
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     ContextShared, ObjectInput,
     draft::{Draft, Target},
+    messages::Inputs,
     plan::{check_input, invalid},
 };
 use crate::{
@@ -36,7 +37,7 @@ pub struct RemoteExecuteOp {
     op: String,
     device: Option<DeviceName>,
     attrs: Attrs,
-    inputs: Vec<ObjectInput>,
+    inputs: Inputs,
     outputs: usize,
     after: Vec<Chain>,
     deadline: Option<Duration>,
@@ -49,7 +50,7 @@ impl RemoteExecuteOp {
             op: op.into(),
             device: None,
             attrs: Attrs::new(),
-            inputs: Vec::new(),
+            inputs: Inputs::new(),
             outputs: 1,
             after: Vec::new(),
             deadline: None,

@@ -9,7 +9,7 @@ use remex_protocol::{
 };
 use smallvec::SmallVec;
 
-use super::{ContextShared, ObjectInput, OutputForm, RemoteExecute};
+use super::{ContextShared, ObjectInput, OutputForm, RemoteExecute, messages::Parts};
 use crate::{Error, Result, handles::ObjectRef};
 
 /// The devices of a call's outputs.
@@ -28,7 +28,7 @@ pub(super) fn invalid(message: String) -> Error {
 
 impl ContextShared {
     /// Checks a call before anything is sent (I7).
-    pub(super) fn plan(self: &Arc<Self>, execute: &RemoteExecute) -> Result<Plan> {
+    pub(super) fn plan(self: &Arc<Self>, RemoteExecute { parts: execute }: &RemoteExecute) -> Result<Plan> {
         let program = &execute.program;
         if !program.is_of(self) {
             return Err(invalid(format!("program {:?} was registered in another context", program.name())));
@@ -102,12 +102,12 @@ impl ContextShared {
         }
     }
 
-    fn check_inputs(self: &Arc<Self>, execute: &RemoteExecute) -> Result<()> {
+    fn check_inputs(self: &Arc<Self>, execute: &Parts) -> Result<()> {
         execute.inputs.iter().enumerate().try_for_each(|(i, input)| check_input(self, i, input))
     }
 
     /// A chain that a call runs after is of its receiver: between tasks `after` orders.
-    fn check_chains(self: &Arc<Self>, execute: &RemoteExecute, receiver: TaskIndex) -> Result<()> {
+    fn check_chains(self: &Arc<Self>, execute: &Parts, receiver: TaskIndex) -> Result<()> {
         for (i, chain) in execute.in_chains.iter().enumerate() {
             if !chain.object().is_of(self) {
                 return Err(invalid(format!("in-chain {i}, {}, is of another context", chain.id())));

@@ -7,6 +7,7 @@ use remex_protocol::{
     DeviceName, ErrorCode, Reply, Rpc,
     ids::{CallId, TaskIndex},
 };
+use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -31,7 +32,7 @@ impl ContextShared {
         let begin = Instant::now();
         let plan = self.plan(&execute)?;
         let link = self.link(plan.receiver)?;
-        let deadline = deadline::after(begin, execute.deadline.unwrap_or(self.default_deadline));
+        let deadline = deadline::after(begin, execute.parts.deadline.unwrap_or(self.default_deadline));
         let admission = self.admit(&link, plan.receiver, deadline).await?;
         self.send(execute, plan, deadline, admission)
     }
@@ -49,13 +50,13 @@ impl ContextShared {
     pub fn try_execute(self: &Arc<Self>, execute: RemoteExecute) -> Result<Execution> {
         let plan = self.plan(&execute)?;
         let admission = self.link(plan.receiver)?.receiver.edge.try_admit(0)?;
-        let deadline = deadline::from_now(execute.deadline.unwrap_or(self.default_deadline));
+        let deadline = deadline::from_now(execute.parts.deadline.unwrap_or(self.default_deadline));
         self.send(execute, plan, deadline, admission)
     }
 
     /// Runs a program and waits until it is done; makes the call again where `call` allows it, with new ids each time.
     pub async fn execute_with(self: &Arc<Self>, execute: RemoteExecute, call: &CallContext) -> Result<Execution> {
-        if matches!(execute.form, OutputForm::Given(_)) && call.is_repeated() {
+        if matches!(execute.parts.form, OutputForm::Given(_)) && call.is_repeated() {
             let message = "outputs into ids of the caller cannot be made twice: ask for one attempt, or for new ids";
             return Err(invalid(message.to_owned()));
         }
@@ -81,13 +82,14 @@ impl ContextShared {
         deadline: Instant,
         admission: Admission,
     ) -> Result<Execution> {
+        let execute = *execute.parts;
         let (outputs, handles) = match execute.form {
             OutputForm::New { handles } => {
-                (devices.iter().map(|device| self.new_object(*device)).collect::<Vec<_>>(), handles)
+                (devices.iter().map(|device| self.new_object(*device)).collect::<SmallVec<_>>(), handles)
             }
             OutputForm::Given(objects) => {
                 let handles = objects.len();
-                (objects, handles)
+                (SmallVec::from_vec(objects), handles)
             }
         };
         let out_chain = match execute.out_chain {
@@ -123,7 +125,7 @@ impl ContextShared {
         let (receiver, index) = (&link.receiver, link.index);
         let (mut writer, cell) = call_cell(draft.outputs.len());
         let (task, first_handle) = (draft.to, draft.first_handle);
-        let (outputs, remote_chain) = (draft.outputs.clone(), draft.out_chain.clone());
+        let (outputs, remote_chain) = (draft.outputs.to_vec(), draft.out_chain.clone());
         // Known or refused before a frame is sent. What is refused is sent all the same: the task refuses it too, and with it
         // fails the outputs for whoever else waits for them (I3).
         let refused = match draft.inferred.take() {

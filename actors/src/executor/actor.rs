@@ -140,7 +140,7 @@ impl Handler<Run> for Executor {
     type Result = ();
 
     fn handle(&mut self, Run { tag, tasks, behind, done, early, context }: Run, ctx: &mut Context<Self>) {
-        let mut turn = Turn::default();
+        let mut turn = Turn::of(tasks.len() + behind.len());
         let account = Account::new(self.memory.clone(), tag);
         // Each run holds both, and to clone a recipient costs an allocation.
         let (done, early) = (Arc::new(done), Arc::new(early));

@@ -16,6 +16,11 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// So many runs are to come.
+    pub(super) fn of(runs: usize) -> Self {
+        Self { finished: Vec::with_capacity(runs), places: Vec::with_capacity(runs), began: None }
+    }
+
     /// The next run has ended, or will end at another time.
     pub(super) fn push(&mut self, finished: Option<Finished>) {
         self.places.push(finished.is_some().then_some(self.finished.len() as u32));

@@ -206,11 +206,14 @@ impl Shared {
 async fn read(mut reader: Box<dyn FrameReader>, shared: Rc<Shared>) {
     reader.open();
     let mut pieces = (None, Instant::now());
+    let mut last = 0;
     loop {
-        let mut frames = Vec::new();
+        // As many as came last.
+        let mut frames = Vec::with_capacity(last);
         if let Err(error) = poll_fn(|cx| reader.poll_read(cx, &mut frames)).await {
             return shared.lose(&error);
         }
+        last = frames.len();
         let now = Instant::now();
         shared.heard.set(now);
         if reader.pieces() != pieces.0 {

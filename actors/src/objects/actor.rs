@@ -88,7 +88,9 @@ impl ObjectManager {
         let (mut aborted, mut wanted, mut writes) = (Vec::new(), Vec::new(), Vec::new());
         let mut tasks = self.state.take_runs();
         let mut answers: Vec<(SessionId, Vec<Frame>)> = Vec::new();
-        for effect in self.state.take_effects() {
+        let effects = self.state.take_effects();
+        let most = effects.len();
+        for effect in effects {
             match effect {
                 Effect::Abort(job) => aborted.push(job),
                 Effect::Want(want) => wanted.push(want),
@@ -96,7 +98,11 @@ impl ObjectManager {
                 Effect::Read(read) => self.read(read, ctx),
                 Effect::Answer(session, frame) => match answers.last_mut() {
                     Some((last, frames)) if *last == session => frames.push(frame),
-                    _ => answers.push((session, vec![frame])),
+                    _ => {
+                        let mut frames = Vec::with_capacity(most);
+                        frames.push(frame);
+                        answers.push((session, frames));
+                    }
                 },
             }
         }

@@ -76,11 +76,11 @@ impl Entry {
             State::Failed(_) => ObjectState::Failed,
         };
         let is_ready = matches!(state, ObjectState::Ready | ObjectState::Spilled);
-        let size = self.metadata.as_ref().filter(|_| is_ready).and_then(|metadata| metadata.size_bytes());
+        let size = self.metadata().filter(|_| is_ready).and_then(|metadata| metadata.size_bytes());
         ListedObject {
             context,
             object,
-            metadata: self.metadata.clone(),
+            metadata: self.metadata().cloned(),
             size_bytes: size.unwrap_or_default(),
             state,
             holders: self.count(),

@@ -6,7 +6,7 @@ use remex_protocol::{
     Body, ErrorCode, Frame, RemoteError,
     calls::*,
     ids::{CallId, ObjectId},
-    tensor::{Tensor, TensorMetadata},
+    tensor::TensorMetadata,
 };
 use smallvec::SmallVec;
 
@@ -86,7 +86,11 @@ impl Store {
     }
 
     fn inputs(&self, run: &Run) -> Result<SmallVec<[Input; 3]>, Error> {
-        run.taken().map(|input| self.input(input.object, input.origin)).collect()
+        let mut inputs = SmallVec::with_capacity(run.inputs.len() + run.in_chains.len());
+        for input in run.taken() {
+            inputs.push(self.input(input.object, input.origin)?);
+        }
+        Ok(inputs)
     }
 
     /// Where an input is (I4a): here, still to come, or an error.
@@ -238,26 +242,24 @@ impl Store {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.inputs.truncate(job.given());
         let mut holds = Holds::new();
-        let tensors: Result<Vec<Tensor>, usize> = job
-            .inputs
-            .drain(..)
-            .enumerate()
-            .map(|(i, input)| match input {
+        let mut tensors = Vec::with_capacity(job.inputs.len());
+        let mut chain = None;
+        for (i, input) in job.inputs.drain(..).enumerate() {
+            match input {
                 Input::Here(Held { value: Value::Tensor(tensor), lease }) => {
                     holds.extend(lease);
-                    Ok(tensor)
+                    tensors.push(tensor);
                 }
-                Input::Here(Held { value: Value::Chain, .. }) | Input::Waiting(_) | Input::Kept(_) => Err(i),
-            })
-            .collect();
-        let tensors = match tensors {
-            Ok(tensors) => tensors,
-            Err(input) => {
-                let message = format!("input {input} is a chain and has no data: give a tensor");
-                let error = self.here(RemoteError::new(ErrorCode::InvalidArgument, message));
-                return self.fail(id, error);
+                Input::Here(Held { value: Value::Chain, .. }) | Input::Waiting(_) | Input::Kept(_) => {
+                    chain.get_or_insert(i);
+                }
             }
-        };
+        }
+        if let Some(input) = chain {
+            let message = format!("input {input} is a chain and has no data: give a tensor");
+            let error = self.here(RemoteError::new(ErrorCode::InvalidArgument, message));
+            return self.fail(id, error);
+        }
         let reserved = outputs(job);
         match &mut job.work {
             Work::Run(run) => {

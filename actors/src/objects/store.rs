@@ -187,13 +187,13 @@ impl Store {
 
     /// What is to be done, in order.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+        take_batch(&mut self.effects)
     }
 
     /// What is to be run, in order. Apart from the effects: a batch has one for each call, and boxing them would cost each an
     /// allocation.
     pub(crate) fn take_runs(&mut self) -> Vec<Task> {
-        std::mem::take(&mut self.runs)
+        take_batch(&mut self.runs)
     }
 
     pub(crate) fn earliest(&self) -> Option<Instant> {
@@ -396,4 +396,11 @@ impl Store {
             Work::Fetch(_) => None,
         }
     }
+}
+
+/// Takes what was gathered, and makes room for as much: the next batch is likely to be as large, and to grow step by step would
+/// move it over and over.
+fn take_batch<T>(gathered: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(gathered.len());
+    std::mem::replace(gathered, room)
 }

@@ -59,7 +59,8 @@ pub(crate) struct OnDisk {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) state: State,
-    pub(crate) metadata: Option<TensorMetadata>,
+    /// What it will be, where that was said. Of what is ready its value says it. Boxed: there may be millions of entries.
+    metadata: Option<Box<TensorMetadata>>,
     pub(crate) made: Made,
     pub(super) waiters: Vec<Waiter>,
     /// How many references there are, those of tokens among them.
@@ -96,6 +97,15 @@ impl Entry {
             kept: false,
             given_up: false,
             users: 0,
+        }
+    }
+
+    /// What it is, or will be, if that is known.
+    pub(crate) fn metadata(&self) -> Option<&TensorMetadata> {
+        match &self.state {
+            State::Ready(Held { value: Value::Tensor(tensor), .. }) => Some(tensor.metadata()),
+            State::Spilled(on_disk) => Some(on_disk.file.metadata()),
+            State::Ready(_) | State::Expected | State::Pending | State::Failed(_) => self.metadata.as_deref(),
         }
     }
 
@@ -269,7 +279,7 @@ impl Table {
     pub(crate) fn know(&mut self, id: ObjectId, metadata: TensorMetadata) -> Vec<Waiter> {
         match self.entries.get_mut(&id) {
             Some(entry @ Entry { metadata: None, state: State::Pending, .. }) => {
-                entry.metadata = Some(metadata);
+                entry.metadata = Some(Box::new(metadata));
                 entry.waiters.clone()
             }
             Some(_) | None => Vec::new(),
@@ -277,7 +287,7 @@ impl Table {
     }
 
     pub(crate) fn metadata(&self, id: ObjectId) -> Option<&TensorMetadata> {
-        self.entries.get(&id)?.metadata.as_ref()
+        self.entries.get(&id)?.metadata()
     }
 
     pub(crate) fn is_pending(&self, id: ObjectId) -> bool {
@@ -298,9 +308,7 @@ impl Table {
         }
         entry.state = match outcome {
             Ok(held) => {
-                if let Value::Tensor(tensor) = &held.value {
-                    entry.metadata = Some(tensor.metadata().clone());
-                }
+                entry.metadata = None;
                 State::Ready(held)
             }
             Err(error) => State::Failed(error),

@@ -172,7 +172,9 @@ impl Session {
                 Some((last, calls)) if *last == index => calls.push(incoming),
                 _ => {
                     self.hand_on(batch.take(), ctx);
-                    batch = Some((index, vec![incoming]));
+                    let mut calls = Vec::with_capacity(1 + frames.len());
+                    calls.push(incoming);
+                    batch = Some((index, calls));
                 }
             }
         }

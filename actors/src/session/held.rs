@@ -64,6 +64,11 @@ impl Held {
         self.frames.pop_front()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Bytes of a frame, as on the wire. What is only announced is not here yet.
     fn size(&mut self, i: usize) -> u64 {
         let frame = &self.frames[i];

@@ -2,7 +2,7 @@
 
 use crate::{
     Call, CodecError, ErrorCode, RemoteError, Reply, Rpc,
-    calls::RemoteExecuteRequest,
+    calls::{DeleteObjectsRequest, RemoteExecuteRequest},
     codec,
     frame::{Body, FrameError, Head, flags, kind},
     hot,
@@ -26,9 +26,13 @@ pub(super) fn decode_body(head: &Head, header: &[u8]) -> Result<Body, FrameError
     let malformed = |what: &'static str| move |e: CodecError| FrameError::Malformed(format!("{what}: {e}"));
     const EXECUTE: u8 = RemoteExecuteRequest::KIND;
     const EXECUTED: u8 = RemoteExecuteRequest::KIND | kind::COMPLETED;
+    const DELETE: u8 = DeleteObjectsRequest::KIND;
+    const DELETED: u8 = DeleteObjectsRequest::KIND | kind::COMPLETED;
     match head.kind {
         EXECUTE if let Some(request) = hot::decode_request(header) => Ok(Body::Call(request.into_call())),
         EXECUTED if let Some(reply) = hot::decode_reply(header) => Ok(Body::Completed(Reply::RemoteExecute(reply))),
+        DELETE if let Some(request) = hot::decode_delete(header) => Ok(Body::Call(request.into_call())),
+        DELETED if let Some(reply) = hot::decode_deleted(header) => Ok(Body::Completed(Reply::DeleteObjects(reply))),
         kind::HELLO => codec::decode_named(header).map(Body::Hello).map_err(malformed("Hello")),
         kind::WELCOME => codec::decode_named(header).map(Body::Welcome).map_err(malformed("Welcome")),
         kind::REFUSED => codec::decode_named(header).map(Body::Refused).map_err(malformed("Refused")),

@@ -1,14 +1,18 @@
 //! A tensor.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{AlignedBuf, DType, Element, Shape, TensorMetadata};
 
-/// Contiguous, row-major, little-endian bytes with an element type and a shape. Clones share the bytes.
+/// Contiguous, row-major, little-endian bytes with an element type and a shape. Clones share all of it: a tensor is as large as
+/// a pointer.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Tensor {
+pub struct Tensor(Arc<Inner>);
+
+#[derive(PartialEq, Eq)]
+struct Inner {
     metadata: TensorMetadata,
     data: Bytes,
 }
@@ -67,7 +71,7 @@ impl Tensor {
         }
         let aligned = data.is_empty() || (data.as_ptr() as usize).is_multiple_of(super::ALIGNMENT);
         let data = if aligned { data } else { copy_aligned(&data)? };
-        Ok(Self { metadata, data })
+        Ok(Self(Arc::new(Inner { metadata, data })))
     }
 
     /// A tensor of elements, copied, in row-major order.
@@ -91,32 +95,32 @@ impl Tensor {
         let size = metadata.size_bytes().unwrap_or(u64::MAX);
         let len = usize::try_from(size).map_err(|_| TensorError::OutOfMemory(size))?;
         let data = AlignedBuf::zeroed(len).ok_or(TensorError::OutOfMemory(size))?.freeze();
-        Ok(Self { metadata, data })
+        Ok(Self(Arc::new(Inner { metadata, data })))
     }
 
     /// Element type and shape.
     pub fn metadata(&self) -> &TensorMetadata {
-        &self.metadata
+        &self.0.metadata
     }
 
     /// The type of the elements.
     pub fn dtype(&self) -> DType {
-        self.metadata.dtype
+        self.0.metadata.dtype
     }
 
     /// The lengths of the dimensions.
     pub fn shape(&self) -> &Shape {
-        &self.metadata.shape
+        &self.0.metadata.shape
     }
 
     /// Bytes of the data.
     pub fn size_bytes(&self) -> u64 {
-        self.data.len() as u64
+        self.0.data.len() as u64
     }
 
     /// The data.
     pub fn bytes(&self) -> &Bytes {
-        &self.data
+        &self.0.data
     }
 
     /// The elements in row-major order, without a copy.
@@ -124,17 +128,17 @@ impl Tensor {
         if T::DTYPE != self.dtype() {
             return Err(TensorError::TypeMismatch { expected: T::DTYPE, actual: self.dtype() });
         }
-        if self.data.is_empty() {
+        if self.0.data.is_empty() {
             // No bytes have no alignment: they may point anywhere.
             return Ok(&[]);
         }
         // Construction saw to the alignment and to the length; nothing else makes a tensor.
-        Ok(bytemuck::try_cast_slice(&self.data).expect("a tensor's bytes are aligned and a whole number of elements"))
+        Ok(bytemuck::try_cast_slice(&self.0.data).expect("a tensor's bytes are aligned and a whole number of elements"))
     }
 
     /// The same bytes in another shape of as many elements.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self, TensorError> {
-        Self::from_bytes(TensorMetadata::new(self.dtype(), shape), self.data.clone())
+        Self::from_bytes(TensorMetadata::new(self.dtype(), shape), self.0.data.clone())
     }
 }
 
@@ -146,7 +150,7 @@ fn copy_aligned(bytes: &[u8]) -> Result<Bytes, TensorError> {
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tensor({}, {} bytes)", self.metadata, self.data.len())
+        write!(f, "Tensor({}, {} bytes)", self.0.metadata, self.0.data.len())
     }
 }
 
