@@ -1,7 +1,7 @@
 //! The executor as an actor.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,13 +15,17 @@ use remex_protocol::{ErrorCode, RemoteError, tensor::Tensor};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
-    Abort, Compile, Compiled, Ended, ExecutorConfig, Pool, Returned, Run, Task, behind::Turn, contain, lanes::Lanes,
+    Abort, Compile, Ended, ExecutorConfig, Pool, Returned, Run, Task,
+    behind::Turn,
+    contain,
+    finish::{Finish, Made, Reported},
+    lanes::Lanes,
 };
 use crate::{
     Error, Result,
     envelope::post,
-    objects::{Account, Finished, Fulfil, MemoryBudget, MemoryFreed},
-    programs::{AsyncCall, Body, Executable, Outputs, ProgramCall, ProgramError, Published, invoke},
+    objects::{Account, Fulfil, MemoryBudget, MemoryFreed},
+    programs::{AsyncCall, Body, Outputs, ProgramCall, ProgramError, Published, invoke},
 };
 
 /// An inline run that takes longer holds up the whole task, and is logged.
@@ -37,6 +41,9 @@ pub struct Executor {
     last: u64,
     /// Works that were not inline and have not ended, by object manager and run.
     works: BTreeMap<(u64, u64), Handle>,
+    /// Works in the lanes that would have run inline had there been memory: younger ones do not overtake them, and take the memory
+    /// that they wait for.
+    held_up: BTreeSet<u64>,
     /// What inline runs are told: they are over before anybody could give them up.
     never: Arc<AtomicBool>,
 }
@@ -66,7 +73,15 @@ impl Executor {
     /// size that nobody knew.
     pub fn new(config: &ExecutorConfig, memory: MemoryBudget) -> Self {
         let lanes = Lanes::new(&config.lanes, config.threads);
-        Self { pool: config.pool.clone(), memory, lanes, last: 0, works: BTreeMap::new(), never: Arc::default() }
+        Self {
+            pool: config.pool.clone(),
+            memory,
+            lanes,
+            last: 0,
+            works: BTreeMap::new(),
+            held_up: BTreeSet::new(),
+            never: Arc::default(),
+        }
     }
 
     fn pool(&mut self, lane: u16, work: Work, ctx: &mut Context<Self>) -> u64 {
@@ -82,6 +97,7 @@ impl Executor {
         while !self.memory.is_over()
             && let Some((id, work)) = self.lanes.next()
         {
+            self.held_up.remove(&id);
             let executor = ctx.address().recipient();
             let go = move || {
                 (work.0)(Ok(()));
@@ -103,7 +119,8 @@ impl Executor {
         if self.lanes.is_stuck() {
             let message = "every thread of the pool is held by a program that was given up and does not return";
             let error = Error::from(RemoteError::new(ErrorCode::ResourceExhausted, message));
-            for (_, work) in self.lanes.drain() {
+            for (id, work) in self.lanes.drain() {
+                self.held_up.remove(&id);
                 (work.0)(Err(error.clone()));
             }
         }
@@ -146,7 +163,8 @@ impl Handler<Run> for Executor {
         let (done, early) = (Arc::new(done), Arc::new(early));
         for mut task in tasks {
             let (job, lane, program) = (task.job, task.lane, task.program.clone());
-            let inline = is_inline(&task) && !self.memory.is_over();
+            let may_inline = is_inline(&task);
+            let inline = may_inline && self.held_up.is_empty() && !self.memory.is_over();
             let cancelled = if inline { self.never.clone() } else { Arc::default() };
             let (output_ids, holds) = (std::mem::take(&mut task.output_ids), std::mem::take(&mut task.holds));
             let task_reserved = task.reserved;
@@ -167,6 +185,9 @@ impl Handler<Run> for Executor {
                     };
                     let work = self.last + 1;
                     self.works.insert((tag, job), Handle::Pool { work, cancelled });
+                    if may_inline {
+                        self.held_up.insert(work);
+                    }
                     self.pool(lane, Work(Box::new(go)), ctx);
                 }
                 Body::Async(program) => {
@@ -196,7 +217,7 @@ impl Handler<Run> for Executor {
             turn.push(None);
         }
         for mut next in behind {
-            let Some(inputs) = turn.inputs(&next).filter(|_| !self.memory.is_over()) else {
+            let Some(inputs) = turn.inputs(&next).filter(|_| self.held_up.is_empty() && !self.memory.is_over()) else {
                 turn.push(None);
                 continue;
             };
@@ -260,6 +281,7 @@ impl Handler<Abort> for Executor {
                 Some(Handle::Pool { work, cancelled }) => {
                     cancelled.store(true, Ordering::Relaxed);
                     self.lanes.abandon(work);
+                    self.held_up.remove(&work);
                 }
                 Some(Handle::Async { cancelled, task }) => {
                     cancelled.store(true, Ordering::Relaxed);
@@ -321,77 +343,4 @@ fn program_call(task: Task, early: Arc<Recipient<Published>>, cancelled: Arc<Ato
         deadline: Instant::from_std(task.deadline),
         cancelled,
     }
-}
-
-/// Counts what a run gave, as soon as it is there: nobody begins beyond the budget because a message is on its way.
-#[derive(Debug)]
-struct Made {
-    account: Account,
-    reserved: u64,
-}
-
-impl Made {
-    fn finished(&self, job: u64, outcome: Result<Vec<Tensor>>) -> Finished {
-        let size: u64 = outcome.iter().flatten().map(|tensor| tensor.bytes().len() as u64).sum();
-        let beyond = size.saturating_sub(self.reserved);
-        let lease = (beyond > 0).then(|| self.account.take(beyond));
-        Finished { lease, ..Finished::new(job, outcome) }
-    }
-}
-
-/// Who is told how a run ended. Dropped before, it says that the executor is gone (I1).
-#[derive(Debug)]
-struct Finish {
-    done: Arc<Recipient<Fulfil>>,
-    job: u64,
-    made: Made,
-    told: bool,
-}
-
-impl Finish {
-    fn tell(self, outcome: Result<Vec<Tensor>>) {
-        let done = self.done.clone();
-        post(&done, Fulfil(vec![self.told(outcome)]));
-    }
-
-    /// Somebody else tells it.
-    fn told(mut self, outcome: Result<Vec<Tensor>>) -> Finished {
-        self.told = true;
-        self.made.finished(self.job, outcome)
-    }
-}
-
-impl Drop for Finish {
-    fn drop(&mut self) {
-        if !self.told {
-            post(&self.done, Fulfil(vec![Finished::new(self.job, Err(gone()))]));
-        }
-    }
-}
-
-/// The same for a compilation.
-#[derive(Debug)]
-struct Reported {
-    compilation: u64,
-    done: Option<Recipient<Compiled>>,
-}
-
-impl Reported {
-    fn tell(mut self, program: Result<Arc<Executable>>) {
-        if let Some(done) = self.done.take() {
-            post(&done, Compiled { compilation: self.compilation, program });
-        }
-    }
-}
-
-impl Drop for Reported {
-    fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            post(&done, Compiled { compilation: self.compilation, program: Err(gone()) });
-        }
-    }
-}
-
-fn gone() -> Error {
-    Error::new(ErrorCode::Internal, "the task's executor ended before the program was done: must not happen")
 }

@@ -19,6 +19,9 @@ use crate::chance::Chance;
 mod actor;
 mod behind;
 mod contain;
+#[cfg(test)]
+mod executor_test;
+mod finish;
 mod lanes;
 mod messages;
 

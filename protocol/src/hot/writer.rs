@@ -29,7 +29,10 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.out[self.at..self.at + N].copy_from_slice(&bytes);
+        // Not `copy_from_slice`, which is a call where these are one or two stores. There is room: it was counted.
+        if let Some(room) = self.out[self.at..].first_chunk_mut() {
+            *room = bytes;
+        }
         self.at += N;
     }
 
