@@ -16,6 +16,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod direct;
+mod local;
 mod loopback;
 mod outgoing;
 #[cfg(any(test, feature = "testing"))]
@@ -25,6 +26,7 @@ mod tcp;
 mod traffic;
 mod uds;
 
+pub use local::TcpOrUnix;
 pub use loopback::Loopback;
 pub use tcp::Tcp;
 pub use traffic::Traffic;

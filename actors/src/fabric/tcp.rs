@@ -1,10 +1,15 @@
 //! TCP: between machines.
 
+use std::net::SocketAddr;
+
 use futures_util::future::LocalBoxFuture;
 use remex_protocol::cluster::Address;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Connection, Fabric, FabricError, Listener, is_of_scheme, is_passing, stream};
+
+/// How its addresses are written.
+const FORM: &str = "tcp://HOST:PORT";
 
 /// TCP at `tcp://HOST:PORT`; a listener at port 0 takes a free port. Small frames are not delayed (`TCP_NODELAY`);
 /// payloads that leave the machine are sent with a checksum.
@@ -26,6 +31,28 @@ impl Tcp {
         self
     }
 
+    /// Listens; gives where, as the system sees it, too.
+    pub(super) async fn bind(self, address: &Address) -> Result<(Box<dyn Listener>, SocketAddr), FabricError> {
+        is_of_scheme(address, "tcp", FORM)?;
+        let failed = |e| FabricError::io("listen on", address, &e);
+        let listener = TcpListener::bind(address.rest()).await.map_err(failed)?;
+        let at = listener.local_addr().map_err(failed)?;
+        // The host stays as it was written: others may know it by that name.
+        let (host, port) = (address.rest().rsplit_once(':').map_or("", |(host, _)| host), at.port());
+        let address = format!("tcp://{host}:{port}").parse().map_err(|_| FabricError::BadAddress {
+            address: address.clone(),
+            why: "with its port it is too long".to_owned(),
+        })?;
+        Ok((Box::new(TcpListening { listener, address, fabric: self }), at))
+    }
+
+    /// Connects to whichever of these answers first in their order; `address` is what they are called.
+    pub(super) async fn dial_one_of(self, address: &Address, at: &[SocketAddr]) -> Result<Connection, FabricError> {
+        let failed = |e| FabricError::io("dial", address, &e);
+        let stream = TcpStream::connect(at).await.map_err(failed)?;
+        self.connection(stream, address.to_string()).map_err(failed)
+    }
+
     fn connection(self, stream: TcpStream, peer: String) -> std::io::Result<Connection> {
         stream.set_nodelay(true)?;
         let there = stream.peer_addr()?.ip();
@@ -36,35 +63,24 @@ impl Tcp {
     }
 }
 
+/// What an address names.
+pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, FabricError> {
+    is_of_scheme(address, "tcp", FORM)?;
+    let found = tokio::net::lookup_host(address.rest()).await;
+    Ok(found.map_err(|e| FabricError::io("dial", address, &e))?.collect())
+}
+
 impl Fabric for Tcp {
     fn scheme(&self) -> &str {
         "tcp"
     }
 
     fn listen<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Box<dyn Listener>, FabricError>> {
-        Box::pin(async move {
-            is_of_scheme(address, "tcp", "tcp://HOST:PORT")?;
-            let failed = |e| FabricError::io("listen on", address, &e);
-            let listener = TcpListener::bind(address.rest()).await.map_err(failed)?;
-            let port = listener.local_addr().map_err(failed)?.port();
-            // The host stays as it was written: others may know it by that name.
-            let host = address.rest().rsplit_once(':').map_or("", |(host, _)| host);
-            let address = format!("tcp://{host}:{port}").parse().map_err(|_| FabricError::BadAddress {
-                address: address.clone(),
-                why: "with its port it is too long".to_owned(),
-            })?;
-            let listener: Box<dyn Listener> = Box::new(TcpListening { listener, address, fabric: *self });
-            Ok(listener)
-        })
+        Box::pin(async move { Ok(self.bind(address).await?.0) })
     }
 
     fn dial<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Connection, FabricError>> {
-        Box::pin(async move {
-            is_of_scheme(address, "tcp", "tcp://HOST:PORT")?;
-            let failed = |e| FabricError::io("dial", address, &e);
-            let stream = TcpStream::connect(address.rest()).await.map_err(failed)?;
-            self.connection(stream, address.to_string()).map_err(failed)
-        })
+        Box::pin(async move { self.dial_one_of(address, &resolve(address).await?).await })
     }
 }
 

@@ -37,7 +37,7 @@ impl Unix {
         self
     }
 
-    fn connection(self, stream: UnixStream, peer: String) -> Connection {
+    pub(super) fn connection(self, stream: UnixStream, peer: String) -> Connection {
         let (reader, writer) = stream.into_split();
         stream::connection(reader, writer, peer, true, self.payload_crc)
     }

@@ -10,6 +10,8 @@ pub const ALIGNMENT: usize = 64;
 /// From so many bytes on, memory comes from the system in huge pages, where it has them: a page of 4 KiB costs as much to
 /// get as to fill.
 const MAPPED_LEN: usize = 4 << 20;
+/// How long a huge page is, and what it is aligned to, where pages are 4 KiB.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// A writable buffer whose first byte is aligned to [`ALIGNMENT`]; becomes [`Bytes`] without a copy.
 pub struct AlignedBuf {
@@ -68,22 +70,39 @@ pub(super) enum Memory {
     /// Longer than what is used of it, which begins where it is aligned: an allocator that is asked for aligned zeros writes
     /// them, one that is asked for plain zeros takes fresh pages from the system, which are zero already.
     Heap { bytes: Box<[u8]>, start: usize },
-    /// Pages of the system's, which are aligned.
-    Mapped(MmapMut),
+    /// Pages of the system's, of which `len` bytes from `start` on are used.
+    Mapped { map: MmapMut, start: usize, len: usize },
 }
 
 impl Memory {
     pub(super) fn zeroed(len: usize) -> Option<Self> {
         if len >= MAPPED_LEN {
-            let map = MmapMut::map_anon(len).ok()?;
-            // Advice; without it the pages are small.
-            #[cfg(target_os = "linux")]
-            let _ = map.advise(memmap2::Advice::HugePage);
-            return Some(Self::Mapped(map));
+            return Self::mapped(len);
         }
         let bytes: Box<[u8]> = bytemuck::allocation::try_zeroed_slice_box(len.checked_add(ALIGNMENT - 1)?).ok()?;
         let start = (bytes.as_ptr() as usize).wrapping_neg() % ALIGNMENT;
         Some(Self::Heap { bytes, start })
+    }
+
+    /// From an address on that a huge page can have. Its last part has one, too, unless that would be more than an eighth of
+    /// what was asked for, and more than anybody counts.
+    fn mapped(len: usize) -> Option<Self> {
+        let whole = len.checked_next_multiple_of(HUGE_PAGE).filter(|whole| whole - len <= len / 8).unwrap_or(len);
+        let unaligned = |map: &MmapMut| (map.as_ptr() as usize).wrapping_neg() % HUGE_PAGE;
+        let mut map = MmapMut::map_anon(whole).ok()?;
+        // A kernel of 6.7 or newer has aligned what is whole huge pages. Otherwise there is a place in what is longer by one;
+        // what is left of it is never written to, so it is no memory.
+        if unaligned(&map) != 0
+            && let Some(longer) = whole.checked_add(HUGE_PAGE).and_then(|longer| MmapMut::map_anon(longer).ok())
+        {
+            map = longer;
+        }
+        let start = unaligned(&map);
+        let start = if start <= map.len() - whole { start } else { 0 };
+        // Advice; without it the pages are small.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise_range(memmap2::Advice::HugePage, start, whole / HUGE_PAGE * HUGE_PAGE);
+        Some(Self::Mapped { map, start, len })
     }
 
     fn none() -> Self {
@@ -93,21 +112,21 @@ impl Memory {
     pub(super) fn capacity(&self) -> usize {
         match self {
             Self::Heap { bytes, .. } => bytes.len().saturating_sub(ALIGNMENT - 1),
-            Self::Mapped(map) => map.len(),
+            Self::Mapped { len, .. } => *len,
         }
     }
 
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Heap { bytes, start } => &bytes[*start..],
-            Self::Mapped(map) => map,
+            Self::Mapped { map, start, len } => &map[*start..][..*len],
         }
     }
 
     fn as_mut_slice(&mut self) -> &mut [u8] {
         match self {
             Self::Heap { bytes, start } => &mut bytes[*start..],
-            Self::Mapped(map) => map,
+            Self::Mapped { map, start, len } => &mut map[*start..][..*len],
         }
     }
 }
@@ -124,6 +143,22 @@ mod tests {
             let bytes = buf.freeze();
             assert!(bytes.iter().all(|&b| b == 0));
             assert!(len == 0 || (bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT));
+        }
+    }
+
+    /// The first byte of a large buffer begins a huge page, whatever its length; no more of it is used than was asked for.
+    #[test]
+    fn a_large_buffer_begins_where_a_huge_page_can() {
+        let lens = [MAPPED_LEN, MAPPED_LEN + 1, 5 << 20, 7 << 20, (9 << 20) - 3, 33 << 20];
+        // All live at one time: what is mapped next to an odd length is aligned to nothing by itself.
+        let bufs: Vec<_> = lens.iter().map(|len| (AlignedBuf::zeroed(*len).unwrap(), *len)).collect();
+        for (mut buf, len) in bufs {
+            assert_eq!(buf.memory.capacity(), len);
+            assert!((buf.as_ref().as_ptr() as usize).is_multiple_of(HUGE_PAGE), "{len}");
+            assert_eq!((buf.as_ref()[0], buf.as_ref()[len - 1]), (0, 0));
+            buf.as_mut_slice().fill(7);
+            let bytes = buf.freeze();
+            assert!(bytes.len() == len && bytes.iter().all(|&b| b == 7));
         }
     }
 
