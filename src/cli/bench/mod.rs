@@ -8,6 +8,7 @@
 //! Two variables, as those benches have them: `PEER_PIN=0,1` puts the client on core 0 and the worker on core 1;
 //! `PEER_VIA=IP` lets the worker listen on all interfaces and the client connect to that address, for a slow link.
 
+mod beside;
 mod client;
 mod footprint;
 mod meter;
@@ -39,7 +40,7 @@ pub(crate) struct Args {
     /// What to measure
     #[arg(ignore_case = true)]
     workload: Workload,
-    /// How many calls; W1: 20000, W2: 100000, W3: 1000
+    /// How many calls; W1: 20000, W2: 100000, W3: 1000, W4 with --calls: 5000
     #[arg(long)]
     n: Option<NonZeroUsize>,
     /// W2: how many calls are in flight at one time
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// W3, W4, W5: how often; the median counts
     #[arg(long, default_value = "5")]
     reps: NonZeroUsize,
+    /// W4: small calls one at a time while the transfer goes on, beside the same without one
+    #[arg(long = "calls", conflicts_with = "raw")]
+    beside: bool,
     /// soak, stuck: how long it goes on; soak: 10m, stuck: 10s
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     duration: Option<Duration>,
@@ -109,7 +113,8 @@ impl Args {
             Workload::W1 => 20_000,
             Workload::W2 => 100_000,
             Workload::W3 => 1_000,
-            Workload::W4 | Workload::W5 | Workload::Soak | Workload::Stuck | Workload::Worker | Workload::Member => 1,
+            Workload::W4 => 5_000,
+            Workload::W5 | Workload::Soak | Workload::Stuck | Workload::Worker | Workload::Member => 1,
         };
         self.n.map_or(default, NonZeroUsize::get)
     }
@@ -150,6 +155,7 @@ async fn measure(args: &Args, worker: &Process) -> Result<Report, Failure> {
         Workload::W1 => w1::measure(args, &client, worker).await,
         Workload::W2 => w2::measure(args, &client, worker).await,
         Workload::W3 => w3::measure(args, &client, worker).await,
+        Workload::W4 if args.beside => beside::measure(args, &client).await,
         // The others were told apart before.
         _ => w4::measure(args, &client).await,
     };

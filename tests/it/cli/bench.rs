@@ -18,6 +18,17 @@ fn a_large_tensor_is_measured() {
     assert_eq!((&figures["workload"], &figures["unit"]), (&"W4".into(), &"GB/s".into()));
 }
 
+#[test]
+fn small_calls_are_measured_beside_a_transfer() {
+    let figures = figures(&["W4", "--calls", "--size", "1000000", "--reps", "2", "--n", "50"]);
+    assert_eq!((&figures["workload"], &figures["unit"]), (&"W4".into(), &"us_p99".into()), "{figures}");
+    assert_eq!((&figures["n_alone"], figures["n"].as_u64().unwrap() >= 50), (&50.into(), true), "{figures}");
+    for name in ["p50_us", "p99_us", "p50_us_alone", "p99_us_alone", "GBps", "GBps_alone"] {
+        assert!(figures[name].as_f64().unwrap() > 0.0, "{name}: {figures}");
+    }
+    remex(["bench", "W4", "--calls", "--raw"]).assert_failed(2, "cannot be used with");
+}
+
 /// The bench itself checks every element of every member's sum.
 #[test]
 fn four_processes_sum_a_vector() {
