@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// What to measure
     #[arg(ignore_case = true)]
     workload: Workload,
-    /// How many calls; W1: 20000, W2: 100000, W3: 1000, W4 with --calls: 5000
+    /// How many calls; W1: 20000, W2: 100000, W3: 1000, W4 with --calls: 2000
     #[arg(long)]
     n: Option<NonZeroUsize>,
     /// W2: how many calls are in flight at one time
@@ -113,7 +113,7 @@ impl Args {
             Workload::W1 => 20_000,
             Workload::W2 => 100_000,
             Workload::W3 => 1_000,
-            Workload::W4 => 5_000,
+            Workload::W4 => 2_000,
             Workload::W5 | Workload::Soak | Workload::Stuck | Workload::Worker | Workload::Member => 1,
         };
         self.n.map_or(default, NonZeroUsize::get)
