@@ -1,8 +1,8 @@
 //! The client's side: a context with the worker, and what the calls refer to.
 
 use remex::{
-    ClusterConfig, ContextConfig, ContextHandle, DType, Execution, ObjectRef, ProgramHandle, RegisterFunction,
-    RemoteExecute, Server, ServerHandle, Tensor, TensorMetadata,
+    Address, ClusterConfig, ContextConfig, ContextHandle, DType, Execution, ObjectRef, ProgramHandle, RegisterFunction,
+    RemoteExecute, Server, ServerBuilder, ServerHandle, Tensor, TensorMetadata,
 };
 
 use super::{
@@ -25,9 +25,14 @@ pub(super) struct Client {
 impl Client {
     /// Everything that is done once, before anything is measured.
     pub(super) async fn connect(worker: &Process) -> Result<Self, Failure> {
+        Self::connect_as(Server::builder(), worker.address.clone()).await
+    }
+
+    /// The same as a server of some kind.
+    pub(super) async fn connect_as(server: ServerBuilder, worker: Address) -> Result<Self, Failure> {
         let mut cluster = ClusterConfig::new();
-        cluster.add(TASK.parse().map_err(Failure::failed)?, Some(worker.address.clone())).map_err(Failure::failed)?;
-        let server = Server::builder().prefer_unix(false).start().await?;
+        cluster.add(TASK.parse().map_err(Failure::failed)?, Some(worker)).map_err(Failure::failed)?;
+        let server = server.prefer_unix(false).start().await?;
         let context = server.create_context(ContextConfig::new(cluster)).await?;
         let small = context.register(TASK, RegisterFunction::native(SMALL)).await?;
         let bulk = context.register(TASK, RegisterFunction::native(BULK)).await?;

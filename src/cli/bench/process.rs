@@ -19,6 +19,8 @@ pub(super) const READY: &str = "LISTEN ";
 pub(super) struct Process {
     child: Child,
     pub(super) address: Address,
+    /// Of all its tasks, that one first.
+    pub(super) addresses: Vec<Address>,
     /// Its socket's file goes with it.
     _endpoint: Endpoint,
 }
@@ -48,6 +50,7 @@ impl Process {
         };
         command.args(["bench", role, "--listen", &endpoint.listen, "--index", &index.to_string()]);
         command.args(["--size", &args.size.to_string(), "--reps", &args.reps.to_string()]);
+        command.args(args.shape.words());
         if let Some(bytes) = args.memory {
             command.args(["--memory", &bytes.to_string()]);
         }
@@ -60,8 +63,10 @@ impl Process {
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
         }
-        match line.strip_prefix(READY).and_then(|address| endpoint.reached_at(address.trim())) {
-            Some(address) => Ok(Self { child, address, _endpoint: endpoint }),
+        let reached = |said: &str| said.split_whitespace().map(|address| endpoint.reached_at(address)).collect();
+        let addresses: Option<Vec<_>> = line.strip_prefix(READY).and_then(reached);
+        match addresses.and_then(|addresses| Some((addresses.first()?.clone(), addresses))) {
+            Some((address, addresses)) => Ok(Self { child, address, addresses, _endpoint: endpoint }),
             None => {
                 let _ = child.kill();
                 let _ = child.wait();

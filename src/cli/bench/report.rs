@@ -57,6 +57,12 @@ pub(super) fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
+/// Microseconds within which this part of the calls was answered. The times are sorted.
+pub(super) fn at(times: &[Duration], part: f64) -> f64 {
+    let index = (times.len().saturating_sub(1) as f64 * part) as usize;
+    times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +71,13 @@ mod tests {
     fn the_middle_one_is_taken() {
         let of = |times: &[u64]| median(times.iter().copied().map(Duration::from_millis).collect()).as_millis();
         assert_eq!((of(&[3, 1, 2]), of(&[4, 1, 3, 2]), of(&[9]), of(&[])), (2, 3, 9, 0));
+    }
+
+    #[test]
+    fn a_part_of_the_calls_is_answered_by_a_time() {
+        let times: Vec<Duration> = (1..=101).map(Duration::from_micros).collect();
+        assert_eq!([0.0, 0.5, 0.99, 1.0].map(|part| at(&times, part).round()), [1.0, 51.0, 100.0, 101.0]);
+        assert_eq!(at(&[], 0.5), 0.0);
     }
 
     #[test]

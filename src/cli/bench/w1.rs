@@ -9,7 +9,7 @@ use super::{
     client::{Client, metadata},
     meter::Meter,
     process::Process,
-    report::Report,
+    report::{Report, at},
 };
 
 /// Calls before the measurement.
@@ -34,7 +34,7 @@ pub(super) async fn measure(args: &Args, client: &Client, worker: &Process) -> R
 pub(super) fn report(mut latencies: Vec<Duration>, meter: &Meter) -> Report {
     let cost = meter.stop();
     latencies.sort_unstable();
-    let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
-    let report = Report::new(at(0.5), "us_p50").with("n", latencies.len() as f64).with("p99_us", at(0.99));
+    let report = Report::new(at(&latencies, 0.5), "us_p50").with("n", latencies.len() as f64);
+    let report = report.with("p99_us", at(&latencies, 0.99));
     report.with_cost(&cost, latencies.len())
 }

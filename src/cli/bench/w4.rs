@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use remex::{RemoteExecute, Tensor};
+use remex::{RemoteExecute, Tensor, TensorHandle};
 use tokio::time::Instant;
 
 use super::{
@@ -14,20 +14,38 @@ use super::{
 
 /// From `fetch` until the tensor is here, whole and checked, in memory of its own.
 pub(super) async fn measure(args: &Args, client: &Client) -> Result<Report, Failure> {
-    let call = client.context.execute(RemoteExecute::new(&client.bulk).handles(1)).await?;
-    let handle = call.handles.first().ok_or_else(|| Failure::failed("there is no handle"))?;
+    let handle = handle(client).await?;
+    Ok(report(args, transfers(args, &handle).await?))
+}
+
+/// The large tensor, when it is ready on the worker.
+pub(super) async fn handle(client: &Client) -> Result<TensorHandle, Failure> {
+    let mut call = client.context.execute(RemoteExecute::new(&client.bulk).handles(1)).await?;
+    let handle = call.handles.pop().ok_or_else(|| Failure::failed("there is no handle"))?;
     handle.tensor().await?;
+    Ok(handle)
+}
+
+/// One after the other.
+pub(super) async fn transfers(args: &Args, handle: &TensorHandle) -> Result<Vec<Duration>, Failure> {
     let mut times = Vec::new();
     // The first one is for warming up.
     for rep in 0..=args.reps.get() {
-        let began = Instant::now();
-        let tensor = handle.fetch().await?;
+        let time = transfer(handle, args.size.get()).await?;
         if rep > 0 {
-            times.push(began.elapsed());
+            times.push(time);
         }
-        check(&tensor, args.size.get())?;
     }
-    Ok(report(args, times))
+    Ok(times)
+}
+
+/// How long one takes.
+pub(super) async fn transfer(handle: &TensorHandle, size: usize) -> Result<Duration, Failure> {
+    let began = Instant::now();
+    let tensor = handle.fetch().await?;
+    let time = began.elapsed();
+    check(&tensor, size)?;
+    Ok(time)
 }
 
 /// Whether it is what the worker has.
@@ -39,10 +57,14 @@ fn check(tensor: &Tensor, size: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Bytes a second, of the median and of the best.
+/// Gigabytes a second, of the median and of the best.
 pub(super) fn report(args: &Args, times: Vec<Duration>) -> Report {
-    let rate = |time: Duration| args.size.get() as f64 / time.as_secs_f64() / 1e9;
     let (reps, best) = (times.len(), times.iter().min().copied().unwrap_or_default());
-    let report = Report::new(rate(median(times)), "GB/s").with("bytes", args.size.get() as f64);
-    report.with("reps", reps as f64).with("best_GBps", rate(best))
+    let report = Report::new(rate(args, median(times)), "GB/s").with("bytes", args.size.get() as f64);
+    report.with("reps", reps as f64).with("best_GBps", rate(args, best))
+}
+
+/// Gigabytes a second of a transfer that took so long.
+pub(super) fn rate(args: &Args, time: Duration) -> f64 {
+    args.size.get() as f64 / time.as_secs_f64() / 1e9
 }

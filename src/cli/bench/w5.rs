@@ -57,7 +57,7 @@ pub(super) fn run_member(args: &Args) -> Result<(), Failure> {
     system::block_on(async {
         let server = start(args.index, &args.listen).await?;
         if let Some(address) = server.address() {
-            announce(address)?;
+            announce([address])?;
         }
         let mut line = String::new();
         io::stdin().read_line(&mut line).map_err(|e| Failure::failed(format!("cannot read from stdin: {e}")))?;

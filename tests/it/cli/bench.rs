@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::process::remex;
+use super::process::{Folder, remex};
 
 /// The one line that is printed.
 fn figures(arguments: &[&str]) -> Value {
@@ -16,6 +16,56 @@ fn figures(arguments: &[&str]) -> Value {
 fn a_large_tensor_is_measured() {
     let figures = figures(&["W4", "--size", "1000", "--reps", "1"]);
     assert_eq!((&figures["workload"], &figures["unit"]), (&"W4".into(), &"GB/s".into()));
+}
+
+#[test]
+fn small_calls_are_measured_beside_a_transfer() {
+    let figures = figures(&["W4", "--calls", "--size", "1000000", "--reps", "2", "--n", "50"]);
+    assert_eq!((&figures["workload"], &figures["unit"]), (&"W4".into(), &"us_p99".into()), "{figures}");
+    assert_eq!((&figures["n_alone"], figures["n"].as_u64().unwrap() >= 50), (&50.into(), true), "{figures}");
+    for name in ["p50_us", "p99_us", "p50_us_alone", "p99_us_alone", "GBps", "GBps_alone"] {
+        assert!(figures[name].as_f64().unwrap() > 0.0, "{name}: {figures}");
+    }
+    remex(["bench", "W4", "--calls", "--raw"]).assert_failed(2, "cannot be used with");
+}
+
+#[test]
+fn growth_is_told_and_drawn() {
+    let folder = Folder::new("growth");
+    let svg = folder.join("growth.svg");
+    let small = ["growth", "--n", "64", "--reps", "1", "--objects", "10", "--only"];
+    for dimension in ["objects", "receivers", "devices"] {
+        let arguments = [&["bench"][..], &small, &[dimension, "--json"]].concat();
+        let end = remex(arguments);
+        end.assert_done();
+        for line in &end.stdout {
+            let figures: Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&figures["dimension"], &figures["unit"]), (&dimension.into(), &"us_cpu".into()), "{line}");
+            assert!(figures["count"].as_u64().unwrap() >= 1, "{line}");
+        }
+        assert!(end.stdout.len() > 1, "{end:?}");
+    }
+    let end = remex([&["bench"][..], &small, &["objects", "--svg", svg.to_str().unwrap()]].concat());
+    end.assert_done();
+    assert!(end.stdout[0].contains("what there is more of") && end.stdout[2].contains("objects alive"), "{end:?}");
+    let drawn = std::fs::read_to_string(svg).unwrap();
+    assert!(drawn.starts_with("<svg ") && drawn.contains(">objects alive<"), "{drawn}");
+    remex(["bench", "growth", "--raw"]).assert_failed(2, "leave --raw and --uds out");
+}
+
+#[test]
+fn memory_of_objects_and_calls_is_told() {
+    let figures = figures(&["memory", "--objects", "500", "--n", "500"]);
+    assert_eq!(figures["unit"], "bytes_per_object", "{figures}");
+    for name in ["bytes_per_put_object", "bytes_per_call_client", "bytes_per_call_worker"] {
+        assert!(figures[name].as_f64().is_some(), "{name}: {figures}");
+    }
+}
+
+#[test]
+fn client_and_worker_are_one_process_where_instructions_are_counted() {
+    let figures = figures(&["pair", "--n", "100", "--window", "16"]);
+    assert_eq!((&figures["value"], &figures["unit"]), (&100.into(), &"calls".into()), "{figures}");
 }
 
 /// The bench itself checks every element of every member's sum.

@@ -28,7 +28,7 @@ pub(in crate::cli::bench) async fn serve(
     let address = listen.parse().map_err(Failure::usage)?;
     let fabric = fabric(&address);
     let mut listener = fabric.listen(&address).await?;
-    announce(listener.address())?;
+    announce([listener.address()])?;
     loop {
         tokio::select! {
             biased;

@@ -1,0 +1,161 @@
+//! Where calls go and with what: one context on one task, with any number of programs, objects and devices.
+
+use std::{collections::VecDeque, time::Duration};
+
+use remex::{
+    ClusterConfig, ContextConfig, ContextHandle, DType, Execution, ObjectRef, ProgramHandle, RegisterFunction,
+    RemoteExecute, RemoteExecuteSpec, Server, ServerHandle, Tensor, TensorMetadata,
+};
+
+use super::{Args, Failure, client::metadata, process::Process, worker::Shape};
+
+/// Most calls at one time that make objects.
+const MAKERS: usize = 4096;
+
+/// The worker's memory budget. Outputs share the data of an input, so that they take none, and each of them is counted whole.
+const MEMORY: u64 = 1 << 50;
+
+/// A worker of some shape, and lanes to all of its tasks in some contexts.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    pub(super) worker: Process,
+    server: ServerHandle,
+    contexts: Vec<ContextHandle>,
+    pub(super) lanes: Vec<Lane>,
+}
+
+/// A context on a task.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) context: ContextHandle,
+    programs: Vec<ProgramHandle>,
+    /// Where outputs go, by turns; empty: where the program says.
+    pub(super) devices: Vec<RemoteExecuteSpec>,
+    /// What calls take as inputs.
+    pub(super) objects: Vec<ObjectRef>,
+}
+
+impl Lanes {
+    /// Starts a worker, and reaches all of its tasks in so many contexts.
+    pub(super) async fn connect(args: &Args, shape: Shape, contexts: usize) -> Result<Self, Failure> {
+        let memory = Some(args.memory.unwrap_or(MEMORY));
+        let worker = Process::start(&Args { shape, memory, ..args.clone() })?;
+        let mut cluster = ClusterConfig::new();
+        for (index, address) in worker.addresses.iter().enumerate() {
+            let task = Shape::task(index).parse().map_err(Failure::failed)?;
+            cluster.add(task, Some(address.clone())).map_err(Failure::failed)?;
+        }
+        let server = Server::builder().credits(shape.credits()).start().await?;
+        let mut connected = Self { worker, server, contexts: Vec::new(), lanes: Vec::new() };
+        for _ in 0..contexts {
+            let context = connected.server.create_context(ContextConfig::new(cluster.clone())).await?;
+            for index in 0..shape.tasks {
+                connected.lanes.push(Lane::new(&context, index, shape.programs).await?);
+            }
+            connected.contexts.push(context);
+        }
+        Ok(connected)
+    }
+
+    /// Makes so many calls, by turns on all lanes, with up to `window` of them in flight: waits for the oldest, then sends
+    /// the next.
+    pub(super) async fn pump(&self, calls: usize, window: usize) -> Result<(), Failure> {
+        let mut in_flight = VecDeque::with_capacity(window);
+        for number in 0..calls {
+            if in_flight.len() == window
+                && let Some(oldest) = in_flight.pop_front()
+            {
+                metadata(oldest).await?;
+            }
+            let lane = &self.lanes[number % self.lanes.len()];
+            in_flight.push_back(lane.call(number / self.lanes.len()).await?);
+        }
+        for call in in_flight {
+            metadata(call).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the contexts on both sides, and the client.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        for context in &self.contexts {
+            context.close().await?;
+        }
+        Ok(self.server.stop().await?)
+    }
+}
+
+impl Lane {
+    async fn new(context: &ContextHandle, task: usize, programs: usize) -> Result<Self, Failure> {
+        let task = Shape::task(task);
+        let mut registered = Vec::with_capacity(programs);
+        for index in 0..programs {
+            registered.push(context.register(&task, RegisterFunction::native(Shape::program(index))).await?);
+        }
+        // Ready and small: what a call costs does not depend on the bytes of its inputs, which stay where they are.
+        let matrix = Tensor::zeros(TensorMetadata::new(DType::U8, [1024, 1024])).map_err(Failure::failed)?;
+        let object = context.put(&context.device_of(&task)?, matrix).await?;
+        let (context, objects) = (context.clone(), vec![object]);
+        Ok(Self { context, programs: registered, devices: Vec::new(), objects })
+    }
+
+    /// Lets outputs go to all devices of the lane's task by turns.
+    pub(super) fn use_devices(&mut self) -> Result<(), Failure> {
+        let task = self.objects[0].task().clone();
+        let devices = self.context.devices().iter().filter(|device| *device.task() == task);
+        self.devices = devices.map(|device| self.context.spec(&[&device.to_string()])).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Makes objects until there are so many.
+    pub(super) async fn make_objects(&mut self, many: usize) -> Result<(), Failure> {
+        let mut in_flight = VecDeque::with_capacity(MAKERS);
+        self.objects.reserve_exact(many.saturating_sub(self.objects.len()));
+        while self.objects.len() < many {
+            if in_flight.len() == MAKERS
+                && let Some(oldest) = in_flight.pop_front()
+            {
+                done(oldest).await?;
+            }
+            // Without handles: an object that has one is known to the client with all that its call promised.
+            let first = &self.objects[0];
+            let call = self.context.execute(RemoteExecute::new(&self.programs[0]).input(first).input(first)).await?;
+            self.objects.extend(call.outputs.first().cloned());
+            in_flight.push_back(call);
+        }
+        for call in in_flight {
+            done(call).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a small call of the next program with two objects that are not beside each other.
+    pub(super) async fn call(&self, number: usize) -> remex::Result<Execution> {
+        let object = |at: usize| &self.objects[scattered(at as u64) as usize % self.objects.len()];
+        let call = RemoteExecute::new(&self.programs[number % self.programs.len()]).handles(1);
+        let call = call.input(object(2 * number)).input(object(2 * number + 1));
+        let call = match self.devices.get(number % self.devices.len().max(1)) {
+            Some(device) => call.spec(device.clone()),
+            None => call,
+        };
+        self.context.execute(call).await
+    }
+
+    /// Sends a call of a program that never ends.
+    pub(super) async fn call_stuck(&self, stuck: &ProgramHandle) -> remex::Result<Execution> {
+        let object = &self.objects[0];
+        let call = RemoteExecute::new(stuck).input(object).input(object).handles(1);
+        self.context.execute(call.deadline(Duration::from_secs(3600))).await
+    }
+}
+
+async fn done(call: Execution) -> Result<(), Failure> {
+    Ok(call.chain.done().await?)
+}
+
+/// A number that is far from that of the next (splitmix64).
+fn scattered(number: u64) -> u64 {
+    let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 27)) >> 16
+}
