@@ -66,6 +66,10 @@ impl Fabric for Tcp {
             self.connection(stream, address.to_string()).map_err(failed)
         })
     }
+
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        Some(self.dial(address))
+    }
 }
 
 #[derive(Debug)]
