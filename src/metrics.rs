@@ -9,6 +9,7 @@ pub(crate) fn record(task: &TaskName, stats: &ServerStats) {
     let gauges = [
         ("remex_contexts", stats.contexts as f64),
         ("remex_sessions", stats.sessions as f64),
+        ("remex_lanes", stats.lanes as f64),
         ("remex_objects", stats.objects as f64),
         ("remex_tombstones", stats.tombstones as f64),
         ("remex_pinned", stats.pinned as f64),
@@ -125,6 +126,6 @@ mod tests {
         assert_eq!(kept.bits("remex_refused task=/job:w/task:1,limit=memory"), 7);
         assert_eq!(gauge("remex_spilled"), 5.0);
         assert_eq!(kept.bits("remex_spills task=/job:w/task:1,what=error"), 9);
-        assert_eq!(kept.0.lock().unwrap().len(), 39);
+        assert_eq!(kept.0.lock().unwrap().len(), 40);
     }
 }

@@ -37,6 +37,8 @@ pub const MAX_HANDSHAKE: usize = 64 << 10;
 pub const MAX_PAYLOAD: u64 = 16 << 30;
 /// A payload over this many bytes travels as Piece frames of at most as many.
 pub const PIECE_LEN: usize = 256 << 10;
+/// The same on a lane, where nothing waits behind them.
+pub const LANE_PIECE_LEN: usize = 1 << 20;
 /// Most payloads that arrive in pieces at one time on one link.
 pub const MAX_TRANSFERS: usize = 4096;
 /// Most bytes of the payloads that arrive in pieces at one time on one link, together. They take no memory before they

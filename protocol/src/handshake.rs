@@ -62,6 +62,10 @@ pub struct Hello {
     /// Numbers of those of them whose payload, which came in pieces, is not whole. They are sent again.
     #[serde(default, deserialize_with = "crate::bounded::unfinished")]
     pub unfinished: Vec<u64>,
+    /// The connection is to be the lane of this session's connection of this epoch: the number that its [`Welcome`] gave. 0: it is
+    /// a connection of its own.
+    #[serde(default)]
+    pub lane: u64,
     /// What the sender accepts.
     pub limits: Limits,
     /// Proof of who the sender is; meaning and length are the application's (at most
@@ -92,6 +96,9 @@ pub struct Welcome {
     /// How long the session lives there without a connection, in milliseconds; 0: it ends with its connection.
     #[serde(default)]
     pub lease_ms: u64,
+    /// What the Hello of a lane for this connection must say: random, so that nobody else can give it one. 0: it can have none.
+    #[serde(default)]
+    pub lane: u64,
     /// How much the dialler may have in flight.
     pub credits: Credits,
     /// What the sender accepts.

@@ -42,7 +42,7 @@ pub mod signature;
 pub mod tensor;
 
 pub use codec::{CodecError, decode, decode_named, encode, encode_named};
-pub use decoder::{Decoder, DecoderLimits};
+pub use decoder::{Decoder, DecoderLimits, Transfers};
 pub use device::{DeviceName, DeviceNameError};
 pub use encoder::{encode_frame, encode_piece};
 pub use error::{Effect, ErrorCode, MAX_MESSAGE, MAX_VIA, RemoteError};

@@ -38,6 +38,7 @@ pub struct TestCluster {
 #[must_use = "a builder does nothing until it is started"]
 pub struct TestClusterBuilder {
     tasks: usize,
+    has_lanes: bool,
     change: Vec<Box<Change>>,
 }
 
@@ -54,10 +55,15 @@ impl TestClusterBuilder {
         self
     }
 
+    /// Gives links a second connection for large payloads, as they have between processes.
+    pub fn lanes(self) -> Self {
+        Self { has_lanes: true, ..self }
+    }
+
     /// Starts the tasks on the current arbiter and pauses the clock.
     pub async fn start(self) -> Result<TestCluster> {
         tokio::time::pause();
-        let hub = Loopback::new();
+        let hub = if self.has_lanes { Loopback::new().with_lanes() } else { Loopback::new() };
         let (mut tasks, mut config) = (Vec::new(), ClusterConfig::new());
         for i in 0..self.tasks {
             let builder = Server::builder().task(task_name(i)).listen(format!("loopback:{i}"));
@@ -83,7 +89,7 @@ impl TestCluster {
 
     /// So many tasks, to be given programs.
     pub fn builder(tasks: usize) -> TestClusterBuilder {
-        TestClusterBuilder { tasks, change: Vec::new() }
+        TestClusterBuilder { tasks, has_lanes: false, change: Vec::new() }
     }
 
     /// So many tasks, each with a thread and a `System` of its own, on real time and real sockets.
@@ -115,6 +121,16 @@ impl TestCluster {
     /// Ends the connections between two tasks, with all that is on its way, and lets no new ones be made.
     pub fn cut(&self, a: usize, b: usize) {
         self.hub.cut(&a.to_string(), &b.to_string());
+    }
+
+    /// Ends the lanes of the links between two tasks, with all that is on its way there; new ones can be made.
+    pub fn cut_lanes(&self, a: usize, b: usize) {
+        self.hub.cut_lanes(&a.to_string(), &b.to_string());
+    }
+
+    /// Keeps what is written to lanes from now on, and nothing else.
+    pub fn hold_lanes(&self) {
+        self.hub.hold_lanes();
     }
 
     /// Lets two tasks connect again.

@@ -19,6 +19,7 @@ mod files;
 mod forms;
 mod hostile;
 mod inputs;
+mod lanes;
 mod limits;
 mod metadata;
 mod multi_client;

@@ -49,6 +49,7 @@ impl Raw {
             window_ms: 0,
             resume: 0,
             unfinished: Vec::new(),
+            lane: 0,
             limits: Limits::default(),
             credentials: Vec::new(),
         };

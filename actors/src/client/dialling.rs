@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A peer that has not answered after so long is not there.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The last attempt of a window has so long.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
 
@@ -80,7 +80,7 @@ impl RemoteClient {
         match &self.session {
             Some(session) => {
                 let Point { accepted, unfinished } = session.ledger.borrow_mut().point();
-                Place { epoch, window, session: session.name, replaces: 0, accepted, unfinished }
+                Place { epoch, window, session: session.name, replaces: 0, accepted, unfinished, lane: 0 }
             }
             None => {
                 let lasts = matches!(self.route, Route::Fabric(_)) && !window.is_zero();
@@ -107,13 +107,14 @@ impl RemoteClient {
     /// A connection is there. Either the session goes on, or all that lived in it is gone and another one begins.
     fn welcomed(&mut self, connection: Connection, welcome: Welcome, ctx: &mut Context<Self>) {
         let up = LinkUp { task: welcome.task, incarnation: welcome.incarnation, address: self.address.clone() };
+        let lane = welcome.lane;
         if let Some(session) = &self.session {
             let restarted = session.up.incarnation != up.incarnation;
             let point = Point { accepted: welcome.resume, unfinished: welcome.unfinished };
             if welcome.resumed && !restarted {
                 let resumed = session.ledger.borrow_mut().resume(&point);
                 match resumed {
-                    Ok(()) => return self.resumed(connection, ctx),
+                    Ok(()) => return self.resumed(connection, lane, ctx),
                     Err(error) => tracing::warn!(address = %self.address, %error, "a session cannot go on"),
                 }
             }
@@ -147,11 +148,11 @@ impl RemoteClient {
         self.callers.drain(..).for_each(|caller| caller.settle(Ok(up.clone())));
         self.observe(What::LinkUp);
         self.tell(&LinkEvent::Up(up));
-        self.open(connection, ctx);
+        self.open(connection, lane, ctx);
     }
 
     /// The session goes on where both ends are: nothing is lost and nothing comes twice (I6).
-    fn resumed(&mut self, connection: Connection, ctx: &mut Context<Self>) {
+    fn resumed(&mut self, connection: Connection, lane: u64, ctx: &mut Context<Self>) {
         let Some(session) = &mut self.session else { return };
         session.since = Instant::now();
         let (up, stalled) = (session.up.clone(), session.stalled);
@@ -161,10 +162,10 @@ impl RemoteClient {
         if stalled {
             self.tell(&LinkEvent::Up(up));
         }
-        self.open(connection, ctx);
+        self.open(connection, lane, ctx);
     }
 
-    fn open(&mut self, connection: Connection, ctx: &mut Context<Self>) {
+    fn open(&mut self, connection: Connection, lane: u64, ctx: &mut Context<Self>) {
         let Some(session) = &self.session else { return };
         let me = ctx.address();
         let ends =
@@ -172,6 +173,7 @@ impl RemoteClient {
         let link = Link::open(connection, self.epoch, session.ledger.clone(), ends);
         Self::push(&link, std::mem::take(&mut self.waiting), &self.replies);
         self.state = State::Up(link);
+        self.dial_lane(lane, ctx);
     }
 
     /// The connection of a session is gone: it is dialled again within the window.

@@ -21,6 +21,7 @@ mod belated_test;
 mod death_test;
 mod dialling;
 mod edge;
+mod lane;
 mod messages;
 mod receiver;
 mod stall;

@@ -163,6 +163,10 @@ impl Fabric for TcpOrUnix {
             }
         })
     }
+
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        Some(self.dial(address))
+    }
 }
 
 /// A listener on both. The socket goes first when it is dropped: while its file is there nobody else has the port.

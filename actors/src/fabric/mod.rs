@@ -10,12 +10,14 @@
 //! # Invariants
 //! - **FB-1 (order).** Frames arrive in the order in which they were pushed; of a payload in pieces, the frame that
 //!   announces it keeps its place.
-//! - **FB-2 (small first).** A frame waits for at most one piece of a large payload that was pushed before it.
+//! - **FB-2 (small first).** A frame waits for at most one piece of a large payload that was pushed before it; where the link
+//!   has a lane, for none.
 //! - **FB-3 (all or an error).** What was flushed arrives, or the reader gets an error; never a part of a frame.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod direct;
+mod lane;
 mod local;
 mod loopback;
 mod outgoing;
@@ -26,6 +28,7 @@ mod tcp;
 mod traffic;
 mod uds;
 
+pub use lane::{Bulk, LaneReader, LaneWriter};
 pub use local::TcpOrUnix;
 pub use loopback::Loopback;
 pub use tcp::Tcp;
@@ -38,7 +41,7 @@ use std::{
 };
 
 use futures_util::future::LocalBoxFuture;
-use remex_protocol::{CodecError, Frame, FrameError, cluster::Address, tensor::BufferPool};
+use remex_protocol::{CodecError, Frame, FrameError, Transfers, cluster::Address, tensor::BufferPool};
 
 /// A way between tasks: it understands the addresses of one scheme.
 ///
@@ -52,6 +55,14 @@ pub trait Fabric: fmt::Debug + Send + Sync {
 
     /// Connects to the listener at `address`. Has no time-out of its own: dropping the future gives up.
     fn dial<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Connection, FabricError>>;
+
+    /// Connects once more, for a lane: a second connection of a link, for large payloads. `None`: links need no lane here, and
+    /// large payloads take turns with other frames. A fabric whose connections come from [`stream`] can have
+    /// `Some(self.dial(address))`.
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        let _ = address;
+        None
+    }
 }
 
 /// Takes the connections that others dial. Dropping it ends the listening, not the connections.
@@ -102,8 +113,8 @@ pub trait FrameReader {
     /// The handshake is over: larger frames are accepted.
     fn open(&mut self);
 
-    /// How many pieces of payloads have come so far, while some are still to come; `None` while none are, and for a fabric
-    /// without pieces. A number that does not grow while other frames come says that a piece was lost.
+    /// A number that grows with the pieces of payloads that come, while some are still to come; `None` while none are, and for
+    /// a fabric without pieces. If it does not grow while other frames come, a piece was lost.
     fn pieces(&self) -> Option<u64> {
         None
     }
@@ -116,6 +127,17 @@ pub trait FrameReader {
     /// Where to count the bytes that are read, for a reader of bytes.
     fn count(&mut self, traffic: &Traffic) {
         let _ = traffic;
+    }
+
+    /// The payloads on their way, which the reader of a lane fills too; `None`: it can have no lane.
+    fn transfers(&self) -> Option<Transfers> {
+        None
+    }
+
+    /// The handshake is over, and this is the reader of a lane: it brings nothing but pieces of these payloads.
+    fn into_lane(self: Box<Self>, transfers: &Transfers) -> Option<Box<dyn LaneReader>> {
+        let _ = transfers;
+        None
     }
 }
 
@@ -146,6 +168,19 @@ pub trait FrameWriter {
     /// Where to count the bytes that are written, for a writer of bytes.
     fn count(&mut self, traffic: &Traffic) {
         let _ = traffic;
+    }
+
+    /// From now on large payloads of frames that are pushed wait there, for the writer of a lane. False: this writer has none, or
+    /// has one already.
+    fn divert(&mut self, bulk: &Bulk) -> bool {
+        let _ = bulk;
+        false
+    }
+
+    /// The handshake is over, and this is the writer of a lane: it writes nothing but what waits there.
+    fn into_lane(self: Box<Self>, bulk: &Bulk) -> Option<Box<dyn LaneWriter>> {
+        let _ = bulk;
+        None
     }
 }
 

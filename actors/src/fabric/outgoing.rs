@@ -1,6 +1,10 @@
 //! What waits to be written to a stream, as slices that need not be copied.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    task::{self, Poll, ready},
+};
 
 use bytes::{Buf, Bytes};
 use remex_protocol::{
@@ -10,7 +14,10 @@ use remex_protocol::{
 };
 use smallvec::SmallVec;
 
-use super::FabricError;
+use super::{
+    FabricError,
+    lane::{Bulk, Transfer},
+};
 
 /// Payloads up to this many bytes are copied beside their header: that costs less than a slice of their own.
 const COPY_LEN: usize = 1 << 10;
@@ -35,6 +42,8 @@ pub(super) struct Outgoing {
     /// A piece is among the segments.
     piece_waits: bool,
     transfers: VecDeque<Transfer>,
+    /// Where large payloads go instead, if there is a lane.
+    lane: Option<Bulk>,
     /// Frames behind one that would begin more transfers than a decoder accepts.
     held: VecDeque<Encoded>,
     queued: usize,
@@ -48,14 +57,6 @@ enum Segment {
     Encoded(usize),
     Payload(Bytes),
     Piece(Bytes),
-}
-
-#[derive(Debug)]
-struct Transfer {
-    call: CallId,
-    offset: u64,
-    /// From `offset` on.
-    rest: Bytes,
 }
 
 #[derive(Debug)]
@@ -75,6 +76,7 @@ impl Outgoing {
             segments: VecDeque::new(),
             piece_waits: false,
             transfers: VecDeque::new(),
+            lane: None,
             held: VecDeque::new(),
             queued: 0,
             ack: 0,
@@ -103,6 +105,11 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether payloads are sent with checksums.
+    pub(super) fn payload_crc(&self) -> bool {
+        self.payload_crc
+    }
+
     /// Bytes that are not written yet, without the heads of pieces to come.
     pub(super) fn queued(&self) -> usize {
         self.queued
@@ -116,11 +123,10 @@ impl Outgoing {
         let Some(mut transfer) = self.transfers.pop_front() else {
             return;
         };
-        let piece = transfer.rest.split_to(transfer.rest.len().min(PIECE_LEN));
-        encode_piece(&mut self.encoded, transfer.call, transfer.offset, self.ack, &piece, self.payload_crc);
+        let (offset, piece) = transfer.split(PIECE_LEN);
+        encode_piece(&mut self.encoded, transfer.call, offset, self.ack, &piece, self.payload_crc);
         self.queued += HEAD_LEN;
         self.add_encoded(HEAD_LEN);
-        transfer.offset += piece.len() as u64;
         self.segments.push_back(Segment::Piece(piece));
         self.piece_waits = true;
         if transfer.rest.is_empty() {
@@ -181,8 +187,30 @@ impl Outgoing {
         }
     }
 
+    /// Has large payloads wait for a lane from now on. Those that have begun here end here. False: there is one already.
+    pub(super) fn divert(&mut self, lane: &Bulk) -> bool {
+        let is_first = self.lane.is_none();
+        self.lane.get_or_insert_with(|| lane.clone());
+        is_first
+    }
+
+    /// Where all that is left is held up by payloads on the lane, waits until one of them is written.
+    pub(super) fn poll_unheld(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        if let (true, false, Some(lane)) = (self.segments.is_empty(), self.held.is_empty(), &self.lane) {
+            ready!(lane.poll_fewer(MAX_TRANSFERS, cx));
+            self.place_held();
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits until the lane has nothing to write.
+    pub(super) fn poll_lane(&self, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.lane.as_ref().map_or(Poll::Ready(()), |lane| lane.poll_written(cx))
+    }
+
     fn has_room(&self, payload: &Bytes) -> bool {
-        payload.len() <= PIECE_LEN || self.transfers.len() < MAX_TRANSFERS
+        let begun = || self.transfers.len() + self.lane.as_ref().map_or(0, Bulk::len);
+        payload.len() <= PIECE_LEN || begun() < MAX_TRANSFERS
     }
 
     /// Gives a frame, whose last `head` bytes of the buffer are its head and header, its place.
@@ -195,6 +223,9 @@ impl Outgoing {
         self.add_encoded(head);
         if payload.len() <= PIECE_LEN {
             self.segments.push_back(Segment::Payload(payload));
+        } else if let Some(lane) = &self.lane {
+            self.queued -= payload.len();
+            lane.push(Transfer { call, offset: 0, rest: payload });
         } else {
             self.transfers.push_back(Transfer { call, offset: 0, rest: payload });
         }
@@ -262,6 +293,29 @@ mod tests {
             assert!(out.transfers.len() <= MAX_TRANSFERS);
         }
         assert_eq!((total, out.held.len(), out.segments.len()), (0, 0, 0));
+    }
+
+    /// What is written to a lane may be overtaken by what announces the next payload: only what has arrived makes room.
+    #[test]
+    fn a_lane_is_given_no_more_than_the_other_end_has_room_for() {
+        let payload = Bytes::from(vec![0; PIECE_LEN + 1]);
+        let (mut out, lane) = (Outgoing::new(false), Bulk::default());
+        assert!(out.divert(&lane) && !out.divert(&lane));
+        for index in 0..MAX_TRANSFERS as u32 + 1 {
+            out.push(&large(index, &payload)).unwrap();
+        }
+        out.push(&Frame::new(CallId::new(9999, 0), Body::Heartbeat)).unwrap();
+        assert_eq!((lane.len(), out.transfers.len(), out.held.len()), (MAX_TRANSFERS, 0, 2));
+        out.consume(HEAD_LEN * MAX_TRANSFERS);
+        let mut cx = task::Context::from_waker(task::Waker::noop());
+        assert!(
+            out.slices().is_empty() && out.poll_unheld(&mut cx).is_pending() && out.poll_lane(&mut cx).is_pending()
+        );
+        lane.received(CallId::new(9999, 0));
+        assert!(out.poll_unheld(&mut cx).is_pending());
+        lane.received(CallId::new(7, 0));
+        assert!(out.poll_unheld(&mut cx).is_ready());
+        assert_eq!((lane.len(), out.held.len(), out.queued()), (MAX_TRANSFERS, 0, 2 * HEAD_LEN));
     }
 
     #[test]

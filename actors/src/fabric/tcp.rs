@@ -82,6 +82,10 @@ impl Fabric for Tcp {
     fn dial<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Connection, FabricError>> {
         Box::pin(async move { self.dial_one_of(address, &resolve(address).await?).await })
     }
+
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        Some(self.dial(address))
+    }
 }
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 /// Counts the bytes of all connections of a task, heads and payloads alike, as they go through its streams, and what was wrong with
@@ -18,6 +18,17 @@ struct Counters {
     unreadable: AtomicU64,
     broken: AtomicU64,
     refused: AtomicU64,
+    lanes: AtomicUsize,
+}
+
+/// A lane that is open: it counts until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenLane(Traffic);
+
+impl Drop for OpenLane {
+    fn drop(&mut self) {
+        self.0.0.lanes.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Traffic {
@@ -44,6 +55,16 @@ impl Traffic {
     /// Connections of which nothing came: who dialled was refused, or did not speak in time.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Links that have a connection of their own for large payloads, dialled and accepted.
+    pub fn lanes(&self) -> usize {
+        self.0.lanes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn open_lane(&self) -> OpenLane {
+        self.0.lanes.fetch_add(1, Ordering::Relaxed);
+        OpenLane(self.clone())
     }
 
     /// So many more calls were not read.

@@ -80,6 +80,10 @@ impl Fabric for Unix {
             Ok(self.connection(stream, address.to_string()))
         })
     }
+
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        Some(self.dial(address))
+    }
 }
 
 fn path_of(address: &Address) -> Result<PathBuf, FabricError> {

@@ -58,6 +58,8 @@ pub struct Place {
     pub accepted: u64,
     /// Numbers whose payload is not whole.
     pub unfinished: Vec<u64>,
+    /// The number of the lane that is dialled; 0: it is no lane.
+    pub lane: u64,
 }
 
 /// Introduces `who` to the task at the other end. `expected`: the name that the task should have, if it is known.
@@ -81,6 +83,7 @@ pub(crate) async fn dial(
         window_ms: u64::try_from(place.window.as_millis()).unwrap_or(u64::MAX),
         resume: place.accepted,
         unfinished: place.unfinished,
+        lane: place.lane,
         limits: Limits::default(),
         credentials: Vec::new(),
     };
@@ -164,6 +167,7 @@ pub fn welcome(hello: &Hello, who: &Identity, credits: Credits) -> Result<Welcom
         resume: 0,
         unfinished: Vec::new(),
         lease_ms: 0,
+        lane: 0,
         credits,
         limits: Limits::default(),
     })
@@ -204,6 +208,7 @@ mod tests {
             window_ms: 0,
             resume: 0,
             unfinished: Vec::new(),
+            lane: 0,
             limits: Limits::default(),
             credentials: Vec::new(),
         }

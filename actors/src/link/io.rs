@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix::Recipient;
-use remex_protocol::{Body, ErrorCode, Frame, ids::CallId};
+use remex_protocol::{Body, ErrorCode, Frame, Transfers, ids::CallId};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     Arrived, LinkLost, Silence,
+    lane::{Lane, LaneWatch},
     ledger::{Accepted, Ledger},
 };
 use crate::{
@@ -37,13 +38,13 @@ pub const LOST_AFTER: Duration = Duration::from_secs(3);
 /// How often a side looks whether it has spoken, and has heard the other.
 const LOOK: Duration = Duration::from_millis(500);
 /// Who cannot be written to any more may have said goodbye before: that is read first.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
 /// What is still to be written when a link is closed has so long; a peer that reads nothing would keep it for ever.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection in use. Dropping it ends the connection without another word.
 pub(crate) struct Link {
-    shared: Rc<Shared>,
+    pub(super) shared: Rc<Shared>,
     tasks: [JoinHandle<()>; 3],
 }
 
@@ -59,18 +60,23 @@ pub(crate) struct Ends {
 }
 
 /// What the tasks of a link have in common with its owner; all live on one arbiter.
-struct Shared {
-    epoch: u64,
-    writer: RefCell<Box<dyn FrameWriter>>,
+pub(super) struct Shared {
+    pub(super) epoch: u64,
+    pub(super) writer: RefCell<Box<dyn FrameWriter>>,
     pushed: Notify,
     ledger: Rc<RefCell<Ledger>>,
-    heard: Cell<Instant>,
+    pub(super) heard: Cell<Instant>,
     /// Whether anything was pushed since this was looked at last.
     spoke: Cell<bool>,
-    closing: Cell<bool>,
-    ends: Ends,
+    pub(super) closing: Cell<bool>,
+    pub(super) ends: Ends,
     closed: Notify,
     lost_already: Cell<bool>,
+    /// What a lane can fill; `None`: there can be none.
+    pub(super) transfers: Option<Transfers>,
+    pub(super) lane: RefCell<Option<Lane>>,
+    /// How the control connection has ended while the lane still had something.
+    pub(super) farewell: RefCell<Option<String>>,
 }
 
 impl Link {
@@ -87,6 +93,9 @@ impl Link {
             ends,
             closed: Notify::new(),
             lost_already: Cell::new(false),
+            transfers: connection.reader.transfers(),
+            lane: RefCell::default(),
+            farewell: RefCell::default(),
         });
         shared.repeat();
         let tasks = [
@@ -115,7 +124,12 @@ impl Link {
             }
             match ledger.accept(frame) {
                 Ok(Accepted::HandOn) => true,
-                Ok(Accepted::Done) => false,
+                Ok(Accepted::Done) => {
+                    if let Body::Received = frame.body {
+                        self.shared.lane.borrow().iter().for_each(|lane| lane.received(frame.call));
+                    }
+                    false
+                }
                 Ok(Accepted::Whole) => {
                     whole.push(frame.call);
                     true
@@ -150,8 +164,11 @@ impl Drop for Link {
         let [reader, writer, watcher] = &self.tasks;
         reader.abort();
         watcher.abort();
+        let lane = self.shared.lane.borrow();
+        lane.iter().for_each(Lane::end_reading);
         if !self.shared.closing.get() {
             writer.abort();
+            lane.iter().for_each(Lane::end_writing);
         }
     }
 }
@@ -195,7 +212,7 @@ impl Shared {
         }
     }
 
-    fn lose(&self, error: &dyn fmt::Display) {
+    pub(super) fn lose(&self, error: &dyn fmt::Display) {
         if !self.lost_already.replace(true) {
             let error = Error::new(ErrorCode::RpcUnavailable, error.to_string());
             post(&self.ends.lost, LinkLost { epoch: self.epoch, error });
@@ -211,7 +228,7 @@ async fn read(mut reader: Box<dyn FrameReader>, shared: Rc<Shared>) {
         // As many as came last.
         let mut frames = Vec::with_capacity(last);
         if let Err(error) = poll_fn(|cx| reader.poll_read(cx, &mut frames)).await {
-            return shared.lose(&error);
+            return shared.ended(&error);
         }
         last = frames.len();
         let now = Instant::now();
@@ -239,6 +256,7 @@ async fn write(shared: Rc<Shared>) {
         () = write_all(&shared) => {}
         () = overdue => tracing::debug!("a link was closed that its peer did not read to the end"),
     }
+    shared.lane.borrow().iter().for_each(Lane::end_writing);
 }
 
 async fn write_all(shared: &Shared) {
@@ -280,9 +298,13 @@ async fn flush(shared: &Shared) -> Result<(), FabricError> {
 async fn watch(shared: Rc<Shared>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut quiet, mut suspected) = (0, false);
+    let (mut quiet, mut suspected, mut lane) = (0, false, LaneWatch::new());
     loop {
         ticks.tick().await;
+        if lane.is_lost(&shared) {
+            let seconds = LOST_AFTER.as_secs();
+            return shared.lose(&format!("a piece came on the lane whose payload was not announced for {seconds} s"));
+        }
         let silence = shared.heard.get().elapsed();
         if silence >= LOST_AFTER {
             return shared.lose(&format!("nothing was heard for {} s", LOST_AFTER.as_secs()));

@@ -17,6 +17,7 @@ mod connections;
 mod contexts;
 mod directory;
 mod gathering;
+mod lanes;
 mod listing;
 mod live;
 mod messages;

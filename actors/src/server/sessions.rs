@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 use actix::Recipient;
 use remex_protocol::{RemoteError, cluster::TaskName, handshake::Hello, ids::Incarnation};
 
+use super::lanes::no_lane;
 use crate::{
     link::{HEARTBEAT, Point},
     session::{Attach, Door, Resume, Shut},
@@ -54,6 +55,12 @@ impl Sessions {
         }
     }
 
+    /// The session whose connection a lane is dialled for.
+    pub(super) fn of_lane(&self, hello: &Hello) -> Result<Known, RemoteError> {
+        let known = self.find(hello, hello.session);
+        known.filter(|known| known.door.is_lane(hello.epoch, hello.lane)).ok_or_else(no_lane)
+    }
+
     pub(super) fn insert(&self, hello: &Hello, known: Known) {
         let mut sessions = self.0.borrow_mut();
         sessions.retain(|_, known| known.resume.connected());
@@ -93,6 +100,7 @@ mod tests {
             window_ms: 5_000,
             resume: 0,
             unfinished: Vec::new(),
+            lane: 0,
             limits: Limits::default(),
             credentials: Vec::new(),
         }

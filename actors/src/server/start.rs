@@ -200,15 +200,15 @@ async fn open_disk(spill: SpillConfig, who: &Identity, pool: Pool) -> Result<Dis
 
 /// Turns connections into sessions.
 #[derive(Clone, Debug)]
-struct Acceptor {
-    who: Identity,
-    credits: Credits,
+pub(super) struct Acceptor {
+    pub(super) who: Identity,
+    pub(super) credits: Credits,
     connections: Arc<Connections>,
     server: Upstream,
     accepted: Recipient<Accepted>,
     last: Rc<Cell<u64>>,
     lease: Duration,
-    sessions: Rc<Sessions>,
+    pub(super) sessions: Rc<Sessions>,
 }
 
 impl Acceptor {
@@ -231,7 +231,11 @@ impl Acceptor {
                 Ok(hello) => hello,
                 Err(error) => return refused(&error),
             };
-            let welcomed = this.welcome(&hello, slot).await;
+            if hello.lane != 0 {
+                return this.accept_lane(connection, &hello, slot).await.unwrap_or_else(|error| refused(&error));
+            }
+            let lane = connection.reader.transfers().map(|_| link::number(&this.who.chance));
+            let welcomed = this.welcome(&hello, lane, slot).await;
             let session = welcomed.as_ref().ok().map(|(known, welcome)| (known.clone(), welcome.resumed));
             let answered = link::answer(&mut connection, welcomed.map(|(_, welcome)| welcome)).await;
             let (session, resumed) = match (answered, session) {
@@ -253,7 +257,7 @@ impl Acceptor {
     }
 
     /// The session that a Hello is for, and what is answered.
-    async fn welcome(&self, hello: &Hello, slot: Slot) -> Result<(Known, Welcome), RemoteError> {
+    async fn welcome(&self, hello: &Hello, lane: Option<u64>, slot: Slot) -> Result<(Known, Welcome), RemoteError> {
         let mut welcome = link::welcome(hello, &self.who, self.credits)?;
         if hello.session == 0 {
             return Ok((self.begin(hello, None, slot)?, welcome));
@@ -263,9 +267,11 @@ impl Acceptor {
         self.sessions.end_replaced(hello).await;
         if let Some((known, point)) = self.sessions.resume(hello).await? {
             (welcome.resumed, welcome.resume, welcome.unfinished) = (true, point.accepted, point.unfinished);
+            welcome.lane = known.door.expect_lane(hello.epoch, lane);
             return Ok((known, welcome));
         }
         let known = self.begin(hello, Some(lease), slot)?;
+        welcome.lane = known.door.expect_lane(hello.epoch, lane);
         self.sessions.insert(hello, known.clone());
         Ok((known, welcome))
     }

@@ -20,6 +20,8 @@ pub struct ServerStats {
     pub contexts: usize,
     /// Accepted connections.
     pub sessions: usize,
+    /// Links that have a second connection for large payloads, to this task and from it.
+    pub lanes: usize,
     /// Objects of all contexts, tombstones among them.
     pub objects: usize,
     /// Objects that were given up before they were ready.
@@ -129,6 +131,7 @@ impl Handler<Inspect> for Server {
             memory_peak: memory.peak,
             memory_limit: memory.limit,
             memory_waiting: memory.waiting,
+            lanes: self.who.traffic.lanes(),
             sent_bytes: self.who.traffic.sent(),
             received_bytes: self.who.traffic.received(),
             spilled: memory.spilled,

@@ -285,6 +285,9 @@ impl Handler<Attach> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Attach, ctx: &mut Context<Self>) {
+        if let (Some(lane), Some(link)) = (self.door.take_lane(self.epoch), &self.link) {
+            link.add_lane(lane);
+        }
         let Some((connection, epoch, point)) = self.door.take().filter(|(_, epoch, _)| *epoch == self.epoch) else {
             return;
         };

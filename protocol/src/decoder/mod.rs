@@ -5,17 +5,21 @@ mod body;
 mod decoder_test;
 #[cfg(test)]
 mod hostile_test;
+#[cfg(test)]
+mod lane_test;
 mod transfers;
 
 use std::collections::VecDeque;
 
 use crate::{
     frame::{
-        Frame, FrameError, HEAD_LEN, Head, MAX_HANDSHAKE, MAX_HEADER, MAX_PAYLOAD, PIECE_LEN, Payload, flags, kind,
+        Frame, FrameError, HEAD_LEN, Head, LANE_PIECE_LEN, MAX_HANDSHAKE, MAX_HEADER, MAX_PAYLOAD, PIECE_LEN, Payload,
+        flags, kind,
     },
+    ids::CallId,
     tensor::{AlignedBuf, BufferPool},
 };
-use transfers::Transfers;
+pub use transfers::Transfers;
 
 /// Bytes asked of the stream at once, unless a payload's own buffer takes more. Some hundred small calls; and no more of a
 /// payload than this can come in the read of its head.
@@ -57,6 +61,10 @@ pub struct Decoder {
     transfers: Transfers,
     /// The last frame had a payload worth mentioning.
     in_bulk: bool,
+    /// Nothing but pieces comes here.
+    is_lane: bool,
+    /// The call of the next piece, if its payload was not announced yet.
+    early: Option<CallId>,
     moved: u64,
     ready: VecDeque<Frame>,
     buffers: BufferPool,
@@ -74,8 +82,8 @@ struct Filling {
 enum Into {
     /// A buffer of its own, for a frame that is otherwise decoded.
     Own(AlignedBuf, Box<Frame>),
-    /// The transfer of the head's call, from the head's offset on.
-    Transfer,
+    /// The buffer of the transfer of the head's call, from the head's offset on.
+    Transfer(AlignedBuf),
 }
 
 impl Decoder {
@@ -89,6 +97,8 @@ impl Decoder {
             filling: None,
             transfers: Transfers::default(),
             in_bulk: false,
+            is_lane: false,
+            early: None,
             moved: 0,
             ready: VecDeque::new(),
             buffers: BufferPool::new(0),
@@ -105,13 +115,32 @@ impl Decoder {
         self.buffers = buffers;
     }
 
+    /// The payloads on their way, to be shared with the decoder of a lane.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    /// The stream is a lane, whose handshake is over: from now on it carries nothing but pieces of these payloads.
+    pub fn join(&mut self, transfers: &Transfers) {
+        self.transfers = transfers.clone();
+        self.transfers.set_lane();
+        self.is_lane = true;
+    }
+
+    /// The call of which a lane has brought a piece before its payload was announced. Nothing more is to be read before
+    /// [`next_frame`](Self::next_frame) was asked again, after the announcement.
+    pub fn early(&self) -> Option<CallId> {
+        self.early
+    }
+
     /// Where the next bytes of the stream go; never empty.
     pub fn space(&mut self) -> &mut [u8] {
-        let heads_alone = self.filling.is_none() && (self.in_bulk || self.transfers.any());
+        let expects = self.in_bulk || self.is_lane || self.transfers.any() && !self.transfers.has_lane();
+        let heads_alone = self.filling.is_none() && expects;
         let most = if heads_alone { self.missing() } else { usize::MAX };
         match &mut self.filling {
             Some(Filling { filled, into: Into::Own(buf, _), .. }) => &mut buf.as_mut_slice()[*filled..],
-            Some(Filling { head, filled, into: Into::Transfer }) => &mut self.transfers.place(head)[*filled..],
+            Some(Filling { head, filled, into: Into::Transfer(buf) }) => &mut buf.as_mut_slice()[part(head)][*filled..],
             None => {
                 if self.start == self.end || self.staged.len() - self.end < READ_LEN / 2 {
                     // What is left is the beginning of one frame: little, unless its header is large.
@@ -137,7 +166,7 @@ impl Decoder {
         whole.saturating_sub(have.len()).max(1)
     }
 
-    /// How many pieces of payloads have come so far, while some are still to come; `None` while none are.
+    /// A number that grows with every read of pieces of payloads, while some are still to come; `None` while none are.
     pub fn pieces(&self) -> Option<u64> {
         self.transfers.progress()
     }
@@ -152,6 +181,9 @@ impl Decoder {
         match &mut self.filling {
             Some(filling) => {
                 filling.filled += n;
+                if let Into::Transfer(_) = filling.into {
+                    self.transfers.go_on();
+                }
                 self.finish_filling()
             }
             None => {
@@ -189,12 +221,16 @@ impl Decoder {
         if actual != crc {
             return Err(FrameError::Checksum { what: "head", expected: crc, actual });
         }
-        check_form(&head, first)?;
+        check_form(&head, first, self.is_lane)?;
         if head.kind == kind::PIECE {
+            self.early = Some(head.call).filter(|call| self.is_lane && !self.transfers.is_announced(*call));
+            if self.early.is_some() {
+                return Ok(false);
+            }
             self.start = header_end;
-            self.transfers.check_piece(&head)?;
+            let buf = self.transfers.begin_piece(&head)?;
             self.in_bulk = true;
-            self.fill(head, Into::Transfer)?;
+            self.fill(head, Into::Transfer(buf))?;
         } else {
             let frame = Frame {
                 call: head.call,
@@ -222,7 +258,8 @@ impl Decoder {
     }
 
     fn start_frame(&mut self, head: Head, frame: Frame) -> Result<(), FrameError> {
-        self.in_bulk = head.payload_len >= BULK;
+        let elsewhere = head.flags & flags::PIECES != 0 && self.transfers.has_lane();
+        self.in_bulk = head.payload_len >= BULK && !elsewhere;
         if head.payload_len == 0 {
             self.ready.push_back(frame);
         } else if head.flags & flags::PIECES != 0 {
@@ -259,17 +296,22 @@ impl Decoder {
                 frame.payload = Payload::Whole(buf.freeze());
                 self.ready.push_back(*frame);
             }
-            Into::Transfer => {
-                verify(&head, self.transfers.place(&head))?;
-                self.ready.extend(self.transfers.finish_piece(&head));
+            Into::Transfer(buf) => {
+                verify(&head, &buf.as_ref()[part(&head)])?;
+                self.ready.extend(self.transfers.finish_piece(&head, buf));
             }
         }
         Ok(())
     }
 }
 
+/// The part of its payload that a piece is, which was seen to lie within the buffer.
+fn part(head: &Head) -> std::ops::Range<usize> {
+    head.number as usize..(head.number + head.payload_len) as usize
+}
+
 /// Whether a head whose checksum was right is one that this version makes.
-fn check_form(head: &Head, bytes: &[u8; HEAD_LEN]) -> Result<(), FrameError> {
+fn check_form(head: &Head, bytes: &[u8; HEAD_LEN], is_lane: bool) -> Result<(), FrameError> {
     let wrong = |why| Err(FrameError::Malformed(why));
     if head.flags & !flags::ALL != 0 {
         return wrong(format!("flags {:#04x}", head.flags));
@@ -283,9 +325,12 @@ fn check_form(head: &Head, bytes: &[u8; HEAD_LEN]) -> Result<(), FrameError> {
         if head.flags & !flags::PAYLOAD_CRC != 0 || head.header_len != 0 {
             return wrong("a piece with a header or with flags other than its checksum's".to_owned());
         }
-        if payload > PIECE_LEN as u64 {
-            return wrong(format!("a piece of {payload} bytes, at most {PIECE_LEN} are allowed"));
+        let most = if is_lane { LANE_PIECE_LEN } else { PIECE_LEN };
+        if payload > most as u64 {
+            return wrong(format!("a piece of {payload} bytes, at most {most} are allowed"));
         }
+    } else if is_lane && head.kind != kind::HEARTBEAT {
+        return wrong(format!("kind {} on a lane, which carries pieces", head.kind));
     } else if payload > 0 && !may {
         return wrong(format!("a payload of {payload} bytes beside kind {}", head.kind));
     } else if (head.flags & flags::PIECES != 0) != (payload > PIECE_LEN as u64) {

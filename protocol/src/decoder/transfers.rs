@@ -1,6 +1,11 @@
 //! Payloads that arrive in pieces.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::{RefCell, RefMut},
+    collections::BTreeMap,
+    rc::Rc,
+    task::Waker,
+};
 
 use crate::{
     frame::{Body, Frame, FrameError, Head, MAX_ANNOUNCED, MAX_TRANSFERS, Payload},
@@ -10,19 +15,28 @@ use crate::{
 
 use super::allocate;
 
-/// The payloads that were announced and are not whole, by call.
+/// The payloads that were announced and are not whole, by call. Clones are the same ones: the decoder of a control connection
+/// and that of its lane share them.
+#[derive(Clone, Debug, Default)]
+pub struct Transfers(Rc<RefCell<Table>>);
+
 #[derive(Debug, Default)]
-pub(super) struct Transfers {
+struct Table {
     of: BTreeMap<CallId, Transfer>,
     /// Bytes of all of them, those that are here and those that are not.
     bytes: u64,
-    /// Pieces that have come since the beginning.
-    pieces: u64,
+    /// Grows with every read that gave bytes of one of them.
+    progress: u64,
+    /// Some come on a connection of their own.
+    has_lane: bool,
+    /// Who has read the head of a piece of a payload that was not announced yet.
+    waiter: Option<(CallId, Waker)>,
 }
 
 #[derive(Debug)]
 struct Transfer {
-    buf: AlignedBuf,
+    /// Elsewhere while a piece is read into it.
+    buf: Option<AlignedBuf>,
     len: u64,
     filled: u64,
     /// A reply waits here for its payload; a call was handed on already.
@@ -31,37 +45,61 @@ struct Transfer {
 
 impl Transfers {
     /// Whether a payload is on its way.
-    pub(super) fn any(&self) -> bool {
-        !self.of.is_empty()
+    pub fn any(&self) -> bool {
+        !self.0.borrow().of.is_empty()
     }
 
-    /// How many pieces have come so far, while some are still to come.
-    pub(super) fn progress(&self) -> Option<u64> {
-        self.any().then_some(self.pieces)
+    /// A number that grows with every read of a piece, while some are still to come.
+    pub fn progress(&self) -> Option<u64> {
+        let table = self.0.borrow();
+        (!table.of.is_empty()).then_some(table.progress)
+    }
+
+    /// The call of which a lane's reader has read a piece before its payload was announced, while it waits for that.
+    pub fn awaited(&self) -> Option<CallId> {
+        self.0.borrow().waiter.as_ref().map(|(call, _)| *call)
+    }
+
+    /// Wakes a lane's reader when the payload of this call is announced.
+    pub fn wait(&self, call: CallId, waker: &Waker) {
+        self.0.borrow_mut().waiter = Some((call, waker.clone()));
+    }
+
+    pub(super) fn has_lane(&self) -> bool {
+        self.0.borrow().has_lane
+    }
+
+    pub(super) fn set_lane(&self) {
+        self.0.borrow_mut().has_lane = true;
+    }
+
+    pub(super) fn is_announced(&self, call: CallId) -> bool {
+        self.0.borrow().of.contains_key(&call)
+    }
+
+    /// Some bytes of a piece have come.
+    pub(super) fn go_on(&self) {
+        self.0.borrow_mut().progress += 1;
     }
 
     /// Makes room for the payload that `frame` announces. A call is given back to be handed on at once, so that its
     /// place in the order is kept; a reply is held until its payload is whole, and its place is marked.
-    pub(super) fn announce(
-        &mut self,
-        head: &Head,
-        mut frame: Frame,
-        buffers: &BufferPool,
-    ) -> Result<Frame, FrameError> {
-        if self.of.len() >= MAX_TRANSFERS {
+    pub(super) fn announce(&self, head: &Head, mut frame: Frame, buffers: &BufferPool) -> Result<Frame, FrameError> {
+        let mut table = self.0.borrow_mut();
+        if table.of.len() >= MAX_TRANSFERS {
             let why = format!("more than {MAX_TRANSFERS} payloads in pieces at one time");
             return Err(FrameError::Malformed(why));
         }
-        if self.of.contains_key(&head.call) {
+        if table.of.contains_key(&head.call) {
             let why = format!("call {} has a payload on its way already", head.call);
             return Err(FrameError::Malformed(why));
         }
-        let together = self.bytes.saturating_add(head.payload_len);
+        let together = table.bytes.saturating_add(head.payload_len);
         if together > MAX_ANNOUNCED {
             let what = "all payloads on their way";
             return Err(FrameError::TooLarge { what, actual: together, limit: MAX_ANNOUNCED });
         }
-        let buf = allocate(head.payload_len, buffers)?;
+        let buf = Some(allocate(head.payload_len, buffers)?);
         let is_call = matches!(frame.body, Body::Call(_) | Body::Undecodable { .. });
         let (reply, handed_on) = if is_call {
             frame.payload = Payload::Announced(head.payload_len);
@@ -71,48 +109,41 @@ impl Transfers {
             frame.number = 0;
             (Some(Box::new(frame)), mark)
         };
-        let transfer = Transfer { buf, len: head.payload_len, filled: 0, reply };
-        self.of.insert(head.call, transfer);
-        self.bytes = together;
+        table.of.insert(head.call, Transfer { buf, len: head.payload_len, filled: 0, reply });
+        table.bytes = together;
+        if let Some((_, waker)) = table.waiter.take_if(|(call, _)| *call == head.call) {
+            waker.wake();
+        }
         Ok(handed_on)
     }
 
-    /// Whether a piece is the next one of a payload that was announced.
-    pub(super) fn check_piece(&self, head: &Head) -> Result<(), FrameError> {
+    /// Whether a piece is the next one of a payload that was announced; gives its buffer, to be read into and brought back.
+    pub(super) fn begin_piece(&self, head: &Head) -> Result<AlignedBuf, FrameError> {
         let wrong = |why| FrameError::Piece { offset: head.number, len: head.payload_len, why };
-        let transfer = self.of.get(&head.call).ok_or_else(|| wrong("no payload was announced for its call"))?;
+        let transfer = RefMut::filter_map(self.0.borrow_mut(), |table| table.of.get_mut(&head.call));
+        let mut transfer = transfer.map_err(|_| wrong("no payload was announced for its call"))?;
         if head.number != transfer.filled {
             return Err(wrong("it is not the next one"));
         }
         if head.payload_len == 0 || head.payload_len > transfer.len - transfer.filled {
             return Err(wrong("the payload has not that many bytes left"));
         }
-        Ok(())
+        transfer.buf.take().ok_or_else(|| wrong("another one of its payload comes on the other connection"))
     }
 
-    /// Where the bytes of a piece go.
-    pub(super) fn place(&mut self, head: &Head) -> &mut [u8] {
-        // `check_piece` saw that the piece lies within the buffer, whose length is a usize.
-        let at = head.number as usize;
-        &mut self.get(head).buf.as_mut_slice()[at..at + head.payload_len as usize]
-    }
-
-    /// Counts a piece whose bytes are all there, and gives the frame that waited for the last one.
-    pub(super) fn finish_piece(&mut self, head: &Head) -> Option<Frame> {
-        self.pieces += 1;
-        let transfer = self.get(head);
+    /// Counts a piece whose bytes are all in `buf`, and gives the frame that waited for the last one.
+    pub(super) fn finish_piece(&self, head: &Head, buf: AlignedBuf) -> Option<Frame> {
+        let mut table = self.0.borrow_mut();
+        let transfer = table.of.get_mut(&head.call)?;
         transfer.filled += head.payload_len;
         if transfer.filled < transfer.len {
+            transfer.buf = Some(buf);
             return None;
         }
-        let Transfer { buf, reply, len, .. } = self.of.remove(&head.call)?;
-        self.bytes -= len;
+        let Transfer { reply, len, .. } = table.of.remove(&head.call)?;
+        table.bytes -= len;
         let mut frame = reply.map_or_else(|| Frame::new(head.call, Body::PayloadArrived), |frame| *frame);
         frame.payload = Payload::Whole(buf.freeze());
         Some(frame)
-    }
-
-    fn get(&mut self, head: &Head) -> &mut Transfer {
-        self.of.get_mut(&head.call).expect("a piece is only begun, and never left, within its transfer")
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn handshake() -> Vec<Golden> {
         window_ms: 5000,
         resume: 0,
         unfinished: Vec::new(),
+        lane: 0,
         limits: Limits::default(),
         credentials: b"secret".to_vec(),
     };
@@ -35,6 +36,7 @@ pub(super) fn handshake() -> Vec<Golden> {
         resume: 0,
         unfinished: Vec::new(),
         lease_ms: 30_000,
+        lane: 0x3132_3334_3536_3738,
         credits: Credits::default(),
         limits: Limits::default(),
     };

@@ -85,6 +85,8 @@ impl SimCluster {
         clock::stand_still().await;
         let chance = Chance::seeded(seed);
         let network = Network::new(chance.split(), FaultPlan::none().frames);
+        // Half of the seeds see links of two connections.
+        network.set_lanes(seed % 2 == 1);
         let timetable = Timetable::new(chance.split(), plan.clone(), tasks);
         let nodes = (0..tasks).map(|i| Rc::new(Node::new(i.to_string()))).collect();
         let (calm, lost) = (Cell::new(false), RefCell::new(vec![0; tasks]));

@@ -145,6 +145,7 @@ pub(super) fn welcome(name: &str) -> Welcome {
         resume: 0,
         unfinished: Vec::new(),
         lease_ms: 30_000,
+        lane: 0,
         credits: Default::default(),
         limits: hello.limits,
     }

@@ -5,6 +5,7 @@
 mod flood;
 mod frames;
 mod greeting;
+mod lanes;
 mod others;
 mod peer;
 mod sockets;

@@ -360,6 +360,7 @@ pub(super) fn hello(name: &str) -> Hello {
         window_ms: 0,
         resume: 0,
         unfinished: Vec::new(),
+        lane: 0,
         limits: Limits::default(),
         credentials: Vec::new(),
     }

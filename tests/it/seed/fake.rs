@@ -126,6 +126,7 @@ impl Fake {
                     resume: 0,
                     unfinished: Vec::new(),
                     lease_ms: 0,
+                    lane: 0,
                     credits: Credits::default(),
                     limits: Limits::default(),
                 };

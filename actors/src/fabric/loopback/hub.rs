@@ -50,10 +50,20 @@ pub(super) struct Hub {
     /// A pipe is there until both its ends are dropped.
     pipes: BTreeMap<PipeId, Pipe>,
     last_pipe: u64,
-    is_held: bool,
+    held: Held,
     /// In the order in which it was written.
     kept: VecDeque<(PipeId, Event)>,
     latency: Duration,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Held {
+    #[default]
+    Nothing,
+    /// What is written to lanes.
+    Lanes,
+    All,
 }
 
 #[derive(Debug)]
@@ -84,6 +94,7 @@ impl Event {
 struct Pipe {
     from: String,
     to: String,
+    is_lane: bool,
     /// Written, but not yet a whole frame.
     partial: Vec<u8>,
     on_the_way: VecDeque<(Instant, Event)>,
@@ -137,7 +148,7 @@ impl Hub {
     }
 
     /// The dialler's end; the other waits for `accept`.
-    pub(super) fn dial(&mut self, from: &str, name: &str) -> io::Result<Incoming> {
+    pub(super) fn dial(&mut self, from: &str, name: &str, is_lane: bool) -> io::Result<Incoming> {
         let refused = |kind, why| Err(io::Error::new(kind, why));
         let Some(to) = self.listeners.get(name).map(|listening| listening.owner.clone()) else {
             return refused(io::ErrorKind::ConnectionRefused, "nobody listens there");
@@ -145,7 +156,7 @@ impl Hub {
         if self.cuts.contains(&pair(from, &to)) {
             return refused(io::ErrorKind::NetworkUnreachable, "the way there is cut");
         }
-        let (there, back) = (self.add_pipe(from, &to), self.add_pipe(&to, from));
+        let (there, back) = (self.add_pipe(from, &to, is_lane), self.add_pipe(&to, from, is_lane));
         if let Some(listening) = self.listeners.get_mut(name) {
             listening.waiting.push_back(Incoming { peer: shown(from).to_owned(), reads: there, writes: back });
             wake(&mut listening.waker);
@@ -153,21 +164,29 @@ impl Hub {
         Ok(Incoming { peer: name.to_owned(), reads: back, writes: there })
     }
 
-    fn add_pipe(&mut self, from: &str, to: &str) -> PipeId {
+    fn add_pipe(&mut self, from: &str, to: &str, is_lane: bool) -> PipeId {
         self.last_pipe += 1;
-        let pipe = Pipe { from: from.to_owned(), to: to.to_owned(), ..Pipe::default() };
+        let pipe = Pipe { from: from.to_owned(), to: to.to_owned(), is_lane, ..Pipe::default() };
         self.pipes.insert(PipeId(self.last_pipe), pipe);
         PipeId(self.last_pipe)
     }
 
     pub(super) fn cut(&mut self, a: &str, b: &str) {
+        self.cut_where(a, b, |_| true);
+        self.cuts.insert(pair(a, b));
+    }
+
+    pub(super) fn cut_lanes(&mut self, a: &str, b: &str) {
+        self.cut_where(a, b, |pipe| pipe.is_lane);
+    }
+
+    fn cut_where(&mut self, a: &str, b: &str, is: impl Fn(&Pipe) -> bool) {
         let cut = pair(a, b);
-        for pipe in self.pipes.values_mut().filter(|pipe| pair(&pipe.from, &pipe.to) == cut) {
+        for pipe in self.pipes.values_mut().filter(|pipe| pair(&pipe.from, &pipe.to) == cut && is(pipe)) {
             pipe.is_cut = true;
             wake(&mut pipe.reader);
             wake(&mut pipe.writer);
         }
-        self.cuts.insert(cut);
     }
 
     pub(super) fn heal(&mut self, a: &str, b: &str) {
@@ -175,7 +194,16 @@ impl Hub {
     }
 
     pub(super) fn hold(&mut self) {
-        self.is_held = true;
+        self.held = Held::All;
+    }
+
+    pub(super) fn hold_lanes(&mut self) {
+        self.held = Held::Lanes;
+    }
+
+    fn is_held(&self, id: PipeId) -> bool {
+        let is_lane = || self.pipes.get(&id).is_some_and(|pipe| pipe.is_lane);
+        self.held == Held::All || self.held == Held::Lanes && is_lane()
     }
 
     pub(super) fn step(&mut self) -> Option<String> {
@@ -199,7 +227,7 @@ impl Hub {
 
     pub(super) fn release(&mut self) {
         while self.step().is_some() {}
-        self.is_held = false;
+        self.held = Held::Nothing;
     }
 
     pub(super) fn set_latency(&mut self, latency: Duration) {
@@ -241,7 +269,7 @@ impl Hub {
     }
 
     fn send(&mut self, id: PipeId, now: Instant, frame: &[u8]) {
-        let is_free = !self.is_held && self.latency.is_zero();
+        let is_free = !self.is_held(id) && self.latency.is_zero();
         match self.pipes.get_mut(&id) {
             Some(pipe) if is_free && pipe.on_the_way.is_empty() => pipe.arrive(frame),
             _ => self.post(id, now, Event::Frame(frame.to_vec())),
@@ -249,7 +277,7 @@ impl Hub {
     }
 
     fn post(&mut self, id: PipeId, now: Instant, event: Event) {
-        if self.is_held {
+        if self.is_held(id) {
             self.kept.push_back((id, event));
         } else if let Some(pipe) = self.pipes.get_mut(&id) {
             pipe.launch(now + self.latency, event);

@@ -34,12 +34,19 @@ use super::{Connection, Fabric, FabricError, Listener, is_of_scheme, stream};
 #[derive(Clone, Default)]
 pub struct Loopback {
     hub: Arc<Mutex<Hub>>,
+    has_lanes: bool,
 }
 
 impl Loopback {
     /// A hub of its own.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same hub, whose links have a connection of their own for large payloads, as between processes.
+    #[must_use]
+    pub fn with_lanes(self) -> Self {
+        Self { has_lanes: true, ..self }
     }
 
     /// A fabric that dials and listens in the name of `name`.
@@ -53,6 +60,11 @@ impl Loopback {
         self.lock().cut(a, b);
     }
 
+    /// Ends the lanes of the links between the two with an error, with all that is on its way there. New ones can be made.
+    pub fn cut_lanes(&self, a: &str, b: &str) {
+        self.lock().cut_lanes(a, b);
+    }
+
     /// Lets the two connect again. What was cut stays cut.
     pub fn heal(&self, a: &str, b: &str) {
         self.lock().heal(a, b);
@@ -61,6 +73,11 @@ impl Loopback {
     /// Keeps all frames that are written from now on, and the ends of streams. Connections can still be made.
     pub fn hold(&self) {
         self.lock().hold();
+    }
+
+    /// Keeps what is written to lanes from now on, and nothing else.
+    pub fn hold_lanes(&self) {
+        self.lock().hold_lanes();
     }
 
     /// Delivers the oldest frame that is kept, a piece of a payload counting as one, and says which: `a → b: RemoteExecute
@@ -99,9 +116,9 @@ impl Loopback {
         Ok(Box::new(LoopbackListening { loopback: self.clone(), address: address.clone() }))
     }
 
-    fn dial_as(&self, name: &str, address: &Address) -> Result<Connection, FabricError> {
+    fn dial_as(&self, name: &str, address: &Address, is_lane: bool) -> Result<Connection, FabricError> {
         is_of_scheme(address, "loopback", "loopback:NAME")?;
-        let dialled = self.lock().dial(name, address.rest());
+        let dialled = self.lock().dial(name, address.rest(), is_lane);
         let incoming = dialled.map_err(|e| FabricError::io("dial", address, &e))?;
         Ok(self.connection(incoming))
     }
@@ -117,7 +134,12 @@ impl Fabric for Loopback {
     }
 
     fn dial<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Connection, FabricError>> {
-        Box::pin(async move { self.dial_as("", address) })
+        Box::pin(async move { self.dial_as("", address, false) })
+    }
+
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        let dial = || Box::pin(async move { self.dial_as("", address, true) }) as LocalBoxFuture<'a, _>;
+        self.has_lanes.then(dial)
     }
 }
 
@@ -144,7 +166,13 @@ impl Fabric for Endpoint {
     }
 
     fn dial<'a>(&'a self, address: &'a Address) -> LocalBoxFuture<'a, Result<Connection, FabricError>> {
-        Box::pin(async move { self.loopback.dial_as(&self.name, address) })
+        Box::pin(async move { self.loopback.dial_as(&self.name, address, false) })
+    }
+
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        let dial =
+            || Box::pin(async move { self.loopback.dial_as(&self.name, address, true) }) as LocalBoxFuture<'a, _>;
+        self.loopback.has_lanes.then(dial)
     }
 }
 

@@ -17,7 +17,10 @@ use std::{
     fmt,
     future::poll_fn,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -42,6 +45,7 @@ pub struct Network(Arc<Shared>);
 struct Shared {
     begin: Instant,
     net: Mutex<Net>,
+    has_lanes: AtomicBool,
 }
 
 /// A task that all its links are slow to.
@@ -65,7 +69,16 @@ pub enum Death {
 impl Network {
     /// A network whose frames have the fates that `chance` decides. Its time begins now.
     pub fn new(chance: Chance, faults: FrameFaults) -> Self {
-        Self(Arc::new(Shared { begin: Instant::now(), net: Mutex::new(Net::new(chance, faults)) }))
+        Self(Arc::new(Shared {
+            begin: Instant::now(),
+            net: Mutex::new(Net::new(chance, faults)),
+            has_lanes: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether links that are made from now on have a connection of their own for large payloads.
+    pub fn set_lanes(&self, on: bool) {
+        self.0.has_lanes.store(on, Ordering::Relaxed);
     }
 
     /// A fabric that dials and listens in the name of `name`.
@@ -178,6 +191,10 @@ impl Fabric for Endpoint {
             let incoming = dialled.map_err(|error| FabricError::io("dial", address, &error))?;
             Ok(self.network.connection(&incoming))
         })
+    }
+
+    fn dial_lane<'a>(&'a self, address: &'a Address) -> Option<LocalBoxFuture<'a, Result<Connection, FabricError>>> {
+        self.network.0.has_lanes.load(Ordering::Relaxed).then(|| self.dial(address))
     }
 }
 
