@@ -49,6 +49,7 @@ pub struct ClusterFile {
 struct Job {
     devices: Vec<String>,
     threads: Option<NonZeroUsize>,
+    prefer_unix: Option<bool>,
     spill_dir: Option<PathBuf>,
     spill_limit: Option<u64>,
 }
@@ -96,6 +97,7 @@ struct RawJob {
     #[serde(default)]
     devices: Vec<Spanned<String>>,
     threads: Option<Spanned<usize>>,
+    prefer_unix: Option<bool>,
     spill_dir: Option<PathBuf>,
     spill_limit: Option<Spanned<u64>>,
 }
@@ -148,7 +150,7 @@ impl ClusterFile {
     pub fn server(&self, job: &str, index: u32) -> Result<ServerBuilder, ConfigError> {
         let error = |message: String| ConfigError { line: None, key: format!("job.{job}"), message };
         let known: Vec<_> = self.jobs.keys().map(String::as_str).collect();
-        let Job { devices, threads, spill_dir, spill_limit } =
+        let Job { devices, threads, prefer_unix, spill_dir, spill_limit } =
             self.jobs.get(job).ok_or_else(|| error(format!("there is no such job; there are {}", known.join(", "))))?;
         let name = format!("/job:{job}/task:{index}");
         let mut others = self.cluster.tasks().iter();
@@ -162,6 +164,7 @@ impl ClusterFile {
         }
         builder = devices.iter().fold(builder, |builder, device| builder.device(device, None));
         builder = threads.iter().fold(builder, |builder, threads| builder.threads(*threads));
+        builder = prefer_unix.iter().fold(builder, |builder, on| builder.prefer_unix(*on));
         builder = spill_dir.iter().fold(builder, ServerBuilder::spill_dir);
         builder = spill_limit.iter().fold(builder, |builder, bytes| builder.spill_limit(*bytes));
         let peers = self.cluster.tasks().iter().filter(|task| task.name != own.name);
@@ -207,14 +210,14 @@ impl FromStr for ClusterFile {
                 NonZeroUsize::new(*threads.get_ref())
                     .ok_or_else(|| reader.error(&threads, &format!("{key}.threads"), allowed))
             });
-            let (threads, spill_dir) = (threads.transpose()?, raw.spill_dir);
+            let (threads, prefer_unix, spill_dir) = (threads.transpose()?, raw.prefer_unix, raw.spill_dir);
             if let (None, Some(limit)) = (&spill_dir, &raw.spill_limit) {
                 let message = "it is of no use without a folder: give spill_dir, too";
                 return Err(reader.error(limit, &format!("{key}.spill_limit"), message));
             }
             let spill_limit = raw.spill_limit.map(Spanned::into_inner);
             let devices = raw.devices.into_iter().map(Spanned::into_inner).collect();
-            jobs.insert(job.into_inner(), Job { devices, threads, spill_dir, spill_limit });
+            jobs.insert(job.into_inner(), Job { devices, threads, prefer_unix, spill_dir, spill_limit });
         }
         let names: Vec<_> = cluster.tasks().iter().map(|task| task.name.clone()).collect();
         let mut groups: Vec<CollectiveGroup> = Vec::new();
@@ -279,6 +282,7 @@ wait = "1m"
 tasks = ["tcp://127.0.0.1:7000", "unix:/run/w1"]
 devices = ["CPU", "GPU"]
 threads = 3
+prefer_unix = false
 spill_dir = "spilled"
 
 [job.eval]
@@ -311,24 +315,25 @@ members = ["/job:worker/task:1", "/job:eval/task:0"]
             ("threads = 3", "thread = 3", 8, &["unknown field `thread`", "`threads`"][..]),
             ("threads = 3", "threads = 0", 8, &["job.worker.threads", "1 or more"]),
             ("threads = 3", "threads = \"3\"", 8, &["invalid type: string", "expected usize"]),
-            ("spill_dir = \"spilled\"", "spill_limit = 5", 9, &["job.worker.spill_limit", "give spill_dir, too"]),
-            ("spill_dir = \"spilled\"", "spill_dir = \"x\"\nspill_limit = -1", 10, &["invalid value", "expected u64"]),
+            ("prefer_unix = false", "prefer_unix = 0", 9, &["invalid type: integer", "expected a boolean"]),
+            ("spill_dir = \"spilled\"", "spill_limit = 5", 10, &["job.worker.spill_limit", "give spill_dir, too"]),
+            ("spill_dir = \"spilled\"", "spill_dir = \"x\"\nspill_limit = -1", 11, &["invalid value", "expected u64"]),
             ("deadline = \"30s\"", "deadline = 30", 2, &["invalid type: integer", "expected a string"]),
             ("deadline = \"30s\"", "deadline = \"30\"", 2, &["deadline", "write a time like 30s"]),
             ("wait = \"1m\"", "wait = \"0s\"", 3, &["wait", "must not be zero"]),
             ("unix:/run/w1", "localhost", 6, &["job.worker.tasks[1]", "tcp://HOST:PORT"]),
             ("unix:/run/w1", "tcp://127.0.0.1:7000", 6, &["job.worker.tasks[1]", "give each task its own"]),
             ("\"GPU\"", "\"G P\"", 7, &["job.worker.devices[1]"]),
-            ("[job.eval]", "[job.\"ev al\"]", 11, &["ev al"]),
+            ("[job.eval]", "[job.\"ev al\"]", 12, &["ev al"]),
             (
                 "/job:eval/task:0",
                 "/job:eval/task:4",
-                15,
+                16,
                 &["group.all.members", "/job:eval/task:4", "none of the context's tasks"],
             ),
-            ("/job:eval/task:0", "eval:0", 15, &["group.all.members", "/job:NAME/task:N"]),
-            ("[job.eval]\ntasks = [\"tcp://127.0.0.1:7001\"]", "[job.eval]\ntasks = []", 12, &["at least one"]),
-            ("[group.all]\nmembers", "[group.all]\nnames", 15, &["unknown field `names`", "`members`"]),
+            ("/job:eval/task:0", "eval:0", 16, &["group.all.members", "/job:NAME/task:N"]),
+            ("[job.eval]\ntasks = [\"tcp://127.0.0.1:7001\"]", "[job.eval]\ntasks = []", 13, &["at least one"]),
+            ("[group.all]\nmembers", "[group.all]\nnames", 16, &["unknown field `names`", "`members`"]),
             ("[job.worker]", "[job.worker", 5, &[]),
         ] {
             let text = GOOD.replace(from, to);

@@ -40,6 +40,7 @@ pub struct ServerBuilder {
     pool: Pool,
     seed: Option<u64>,
     fabrics: Vec<Arc<dyn Fabric>>,
+    prefer_unix: bool,
     programs: BTreeMap<String, Executable>,
     compilers: Vec<Arc<dyn Compiler>>,
     ops: OpRegistry,
@@ -71,6 +72,7 @@ impl Server {
             pool: Pool::Threads,
             seed: None,
             fabrics: Vec::new(),
+            prefer_unix: true,
             programs: BTreeMap::new(),
             compilers: default_compilers(),
             ops: default_ops(),
@@ -157,6 +159,14 @@ impl ServerBuilder {
     /// place of a built-in one (`tcp`, `unix`); two of one scheme are an error when the server starts.
     pub fn fabric(mut self, fabric: Arc<dyn Fabric>) -> Self {
         self.fabrics.push(fabric);
+        self
+    }
+
+    /// Whether a server that listens at `tcp://` has a Unix socket, too, for those on the same machine, and tries that of others
+    /// when it dials an address of this machine; both ends must want it. It is in a folder that its user alone may enter
+    /// ([`TcpOrUnix`](crate::actors::fabric::TcpOrUnix) says which); where there can be none, it is TCP. Default: it has.
+    pub fn prefer_unix(mut self, on: bool) -> Self {
+        self.prefer_unix = on;
         self
     }
 

@@ -10,7 +10,7 @@ use std::{
 use remex_actors::{
     chance::Chance,
     executor::ExecutorConfig,
-    fabric::{Fabric, Tcp, Unix},
+    fabric::{Fabric, Tcp, TcpOrUnix, Unix},
     limits::TaskLimits,
     link::Identity,
     objects::{SpillConfig, SpillTo},
@@ -78,7 +78,7 @@ impl Plan {
             devices,
             executor: ExecutorConfig { lanes, threads, pool: builder.pool },
             listen: builder.listen.as_ref().map(address).transpose()?,
-            fabrics: fabrics(builder.fabrics)?,
+            fabrics: fabrics(builder.fabrics, builder.prefer_unix)?,
             compilers: Compilers::new(builder.compilers.into_iter().chain([native])),
             ops: Arc::new(builder.ops),
             credits: builder.credits,
@@ -131,12 +131,13 @@ fn spill(to: Option<SpillTo>, limit: Option<u64>) -> Result<Option<SpillConfig>>
 }
 
 /// The built-in fabrics, and the application's instead of or beside them.
-fn fabrics(own: Vec<Arc<dyn Fabric>>) -> Result<Vec<Arc<dyn Fabric>>> {
+fn fabrics(own: Vec<Arc<dyn Fabric>>, prefer_unix: bool) -> Result<Vec<Arc<dyn Fabric>>> {
     let mut schemes = BTreeSet::new();
     if let Some(twice) = own.iter().map(|fabric| fabric.scheme()).find(|scheme| !schemes.insert(*scheme)) {
         let message = format!("two fabrics were registered for the scheme {twice:?}: register one");
         return Err(Error::new(ErrorCode::AlreadyExists, message));
     }
-    let built_in: [Arc<dyn Fabric>; 2] = [Arc::new(Tcp::new()), Arc::new(Unix::new())];
+    let tcp: Arc<dyn Fabric> = if prefer_unix { Arc::new(TcpOrUnix::new()) } else { Arc::new(Tcp::new()) };
+    let built_in: [Arc<dyn Fabric>; 2] = [tcp, Arc::new(Unix::new())];
     Ok(built_in.into_iter().chain(own).collect())
 }

@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Lets the worker fetch inputs from another one at this address; may be given more than once
     #[arg(long, value_name = "ADDRESS", value_parser = parse::address)]
     allow_peer: Vec<Address>,
+    /// Listens by TCP alone: no Unix socket beside it for those on this machine, and none of others is dialled
+    #[arg(long)]
+    no_unix: bool,
     /// How many bytes its objects may take [default: half of the machine's memory]
     #[arg(long, value_name = "BYTES")]
     memory: Option<u64>,
@@ -103,16 +106,17 @@ fn builder(task: String, args: &Args) -> Result<ServerBuilder, Failure> {
     if let Some(file) = &args.config {
         let named = |error: ConfigError| Failure::usage(format!("{}: {error}", file.display()));
         let builder = parse::cluster(file)?.server(&args.job, args.index).map_err(named)?;
-        return Ok(with_memory(builder, args));
+        return Ok(with_both(builder, args));
     }
     let builder = Server::builder().task(task).listen(args.listen.to_string());
     let builder = args.threads.into_iter().fold(builder, ServerBuilder::threads);
-    let builder = with_memory(builder, args);
+    let builder = with_both(builder, args);
     Ok(args.allow_peer.iter().fold(builder, |builder, peer| builder.allow_peer(peer.to_string())))
 }
 
-/// How much memory it has, and where what does not fit goes.
-fn with_memory(builder: ServerBuilder, args: &Args) -> ServerBuilder {
+/// What is said beside a file as well: how much memory it has, where what does not fit goes, and whether TCP is all.
+fn with_both(builder: ServerBuilder, args: &Args) -> ServerBuilder {
+    let builder = if args.no_unix { builder.prefer_unix(false) } else { builder };
     let builder = args.memory.into_iter().fold(builder, ServerBuilder::memory_budget);
     let builder = args.spill_dir.iter().fold(builder, ServerBuilder::spill_dir);
     args.spill_limit.into_iter().fold(builder, ServerBuilder::spill_limit)

@@ -18,7 +18,7 @@ impl ThreadCluster {
         let mut cluster = Self { tasks: Vec::new(), config: ClusterConfig::new() };
         for i in 0..tasks {
             let builder = Server::builder().task(format!("/job:test/task:{i}")).listen("tcp://127.0.0.1:0");
-            let task = change(i, builder).start_threaded().await?;
+            let task = change(i, builder.prefer_unix(false)).start_threaded().await?;
             let added = cluster.config.add(task.task().clone(), task.address().cloned());
             added.map_err(|error| crate::Error::new(crate::ErrorCode::AlreadyExists, error.to_string()))?;
             cluster.tasks.push(task);

@@ -27,7 +27,7 @@ impl Client {
     pub(super) async fn connect(worker: &Process) -> Result<Self, Failure> {
         let mut cluster = ClusterConfig::new();
         cluster.add(TASK.parse().map_err(Failure::failed)?, Some(worker.address.clone())).map_err(Failure::failed)?;
-        let server = Server::builder().start().await?;
+        let server = Server::builder().prefer_unix(false).start().await?;
         let context = server.create_context(ContextConfig::new(cluster)).await?;
         let small = context.register(TASK, RegisterFunction::native(SMALL)).await?;
         let bulk = context.register(TASK, RegisterFunction::native(BULK)).await?;

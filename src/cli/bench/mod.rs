@@ -57,7 +57,8 @@ pub(crate) struct Args {
     /// stuck: how many bytes the worker's objects may take [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     memory: Option<u64>,
-    /// Over a Unix socket instead of TCP
+    /// Over a Unix socket instead of TCP. Without it TCP is measured, though tasks of one machine would use a Unix socket by
+    /// themselves
     #[arg(long)]
     uds: bool,
     /// The same frames on the bare connection, without actors: the limit

@@ -82,7 +82,7 @@ pub(super) fn run_member(args: &Args) -> Result<(), Failure> {
 }
 
 async fn start(index: u16, listen: &str) -> Result<ServerHandle, Failure> {
-    Ok(Server::builder().task(name(index)).listen(listen).start().await?)
+    Ok(Server::builder().task(name(index)).listen(listen).prefer_unix(false).start().await?)
 }
 
 fn name(index: u16) -> String {

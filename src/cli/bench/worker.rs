@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         if args.raw {
             return raw::worker::serve(&args.listen, bulk, end).await;
         }
-        let server = Server::builder().task(TASK).listen(&args.listen);
+        let server = Server::builder().task(TASK).listen(&args.listen).prefer_unix(false);
         let server = args.memory.into_iter().fold(server, remex::ServerBuilder::memory_budget);
         let server = server.program(STUCK, stuck());
         let server = server.program(SMALL, small()).program(BULK, constant(bulk)).start().await?;

@@ -1,6 +1,8 @@
 //! `remex serve`.
 
-use super::process::{Folder, remex, serve};
+use std::{fs, process::Command};
+
+use super::process::{Folder, Process, remex, serve};
 
 #[test]
 fn a_worker_says_where_it_listens_and_stops_when_told() {
@@ -17,6 +19,28 @@ fn a_worker_says_where_it_listens_and_stops_when_told() {
         assert!(end.stdout.is_empty(), "{end:?}");
     }
     assert!(!folder.join("s").exists(), "the socket's file is removed");
+}
+
+/// Those on the same machine come by a Unix socket by themselves, unless told otherwise.
+#[test]
+fn a_worker_has_a_unix_socket_beside_its_port() {
+    let folder = Folder::new("beside");
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remex"));
+        Process::start(command.args(arguments).env("XDG_RUNTIME_DIR", &folder))
+    };
+    let sockets = || fs::read_dir(folder.join("remex")).map_or(0, Iterator::count);
+    for (more, beside) in [(&[][..], 1), (&["--no-unix"], 0)] {
+        let mut worker = start(&[&["serve", "--log", "debug"], more].concat());
+        let line = worker.line().unwrap();
+        let address = line.strip_prefix("listening on tcp:").unwrap();
+        assert_eq!(sockets(), beside, "{more:?}");
+        start(&["devices", "--connect", &format!("tcp:{address}")]).end().assert_done();
+        worker.signal("TERM");
+        let end = worker.end();
+        assert_eq!((end.status, sockets()), (Some(0), 0), "{end:?}");
+        assert_eq!(end.stderr.contains(&format!("tcp:{address} over unix:")), beside == 1, "{end:?}");
+    }
 }
 
 #[test]
