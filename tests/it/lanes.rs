@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use remex::{Tensor, prelude::*, protocol::cluster::ClusterConfig, testing::TestCluster};
+use remex::{
+    Tensor,
+    prelude::*,
+    protocol::cluster::ClusterConfig,
+    testing::{FaultPlan, SimCluster, TestCluster},
+};
 use tokio::time::Instant;
 
 use crate::support::{builder, elements, end, put, register, task, vector};
@@ -136,6 +141,34 @@ async fn a_server_that_drains_sends_what_it_has_promised() {
     cluster.set_latency(Duration::ZERO);
     drop(context);
     cluster.stop().await.unwrap();
+}
+
+/// I6: where frames are lost, damaged, repeated and cut, pieces on lanes among them, no payload is another one than was sent.
+#[actix::test]
+async fn no_fault_of_a_network_damages_a_payload() {
+    let mut right = 0;
+    // Those seeds whose links have lanes.
+    for seed in [1, 3, 5] {
+        let mut plan = FaultPlan::none();
+        let frames = &mut plan.frames;
+        (frames.lose, frames.corrupt, frames.repeat, frames.cut) = (0.01, 0.01, 0.01, 0.01);
+        let cluster = SimCluster::builder(2).seed(seed).plan(plan).start().await.unwrap();
+        let config = cluster.config().default_deadline(Duration::from_secs(30)).wait(Duration::from_secs(60));
+        let context = cluster.task(0).unwrap().create_context(config).await.unwrap();
+        let device = context.device_of(&cluster.name(1).to_string()).unwrap();
+        for n in 0..20 {
+            let sent = large(500_000 + 10_000 * n);
+            let Ok(object) = context.put(&device, sent.clone()).await else { continue };
+            if let Ok(fetched) = context.fetch(&object).await {
+                assert!(fetched == sent, "seed {seed}, payload {n}");
+                right += 1;
+            }
+            assert!(cluster.task(0).unwrap().stats().await.unwrap().lanes <= 1);
+        }
+        cluster.calm().await.unwrap();
+        let _ = context.close().await;
+    }
+    assert!(right > 40, "{right} of 60 got through");
 }
 
 async fn on_sockets(listen: String) {

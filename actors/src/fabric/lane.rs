@@ -26,8 +26,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{FabricError, Traffic, traffic::OpenLane};
 
-/// A lane's reader gives way to others when it has read so many bytes.
-const READ_BURST: usize = 256 << 10;
+/// A lane gives way to others when so many bytes were read, or written: that is how long a small call waits for it.
+const BURST: usize = 512 << 10;
 
 /// The reading half of a lane.
 pub trait LaneReader {
@@ -38,7 +38,7 @@ pub trait LaneReader {
 
 /// The writing half of a lane.
 pub trait LaneWriter {
-    /// Waits for something to write and writes one piece of it. An error is the lane's end.
+    /// Waits for something to write and writes some of it, then others should have their turn. An error is the lane's end.
     fn poll_write(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), FabricError>>;
 }
 
@@ -187,7 +187,7 @@ impl<R: AsyncRead + Unpin> StreamLaneReader<R> {
     fn poll_some(&mut self, cx: &mut task::Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), FabricError>> {
         ready!(self.take(cx, frames))?;
         let mut taken = 0;
-        while frames.is_empty() && taken < READ_BURST {
+        while frames.is_empty() && taken < BURST {
             let mut space = ReadBuf::new(self.decoder.space());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))
                 .map_err(|e| FabricError::io("read from", &self.peer, &e))?;
@@ -256,23 +256,23 @@ impl<W: AsyncWrite + Unpin> StreamLaneWriter<W> {
         self.written == self.head.len() && self.piece.is_empty()
     }
 
-    fn poll_piece(&mut self, cx: &mut task::Context<'_>) -> Poll<std::io::Result<()>> {
+    /// Writes some of a piece, the next one if it must.
+    fn poll_some(&mut self, cx: &mut task::Context<'_>) -> Poll<std::io::Result<()>> {
         if self.is_written() {
             (self.written, self.piece) = (0, Bytes::new());
             self.head.clear();
             self.piece = ready!(self.bulk.poll_next(cx, &mut self.head, self.payload_crc));
         }
-        while !self.is_written() {
-            let slices = [IoSlice::new(&self.head[self.written..]), IoSlice::new(&self.piece)];
-            let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices))?;
-            if n == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-            }
-            self.traffic.add_sent(n);
-            let of_head = n.min(self.head.len() - self.written);
-            self.written += of_head;
-            self.piece.advance(n - of_head);
+        let burst = self.piece.len().min(BURST);
+        let slices = [IoSlice::new(&self.head[self.written..]), IoSlice::new(&self.piece[..burst])];
+        let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices))?;
+        if n == 0 {
+            return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
         }
+        self.traffic.add_sent(n);
+        let of_head = n.min(self.head.len() - self.written);
+        self.written += of_head;
+        self.piece.advance(n - of_head);
         Poll::Ready(Ok(()))
     }
 }
@@ -281,7 +281,10 @@ impl<W: AsyncWrite + Unpin> LaneWriter for StreamLaneWriter<W> {
     fn poll_write(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), FabricError>> {
         let failed = |peer: &str, e| FabricError::io("write to", peer, &e);
         if !self.is_flushing {
-            ready!(self.poll_piece(cx)).map_err(|e| failed(&self.peer, e))?;
+            ready!(self.poll_some(cx)).map_err(|e| failed(&self.peer, e))?;
+            if !self.is_written() {
+                return Poll::Ready(Ok(()));
+            }
             self.is_flushing = true;
         }
         // A stream that gathers what it is given must not keep the end of a payload.

@@ -103,8 +103,7 @@ async fn read(mut reader: Box<dyn LaneReader>, shared: Rc<Shared>) {
             // Behind the frame that announced the payload, which was posted when it was decoded.
             post(&shared.ends.arrived, Arrived { epoch: shared.epoch, frames });
         }
-        // Whatever is ready to run, small calls and their answers, runs first.
-        yield_now().await;
+        give_way().await;
     }
 }
 
@@ -113,8 +112,15 @@ async fn write(mut writer: Box<dyn LaneWriter>, shared: Rc<Shared>) {
         if let Err(error) = poll_fn(|cx| writer.poll_write(cx)).await {
             return shared.lane_ended(&error).await;
         }
-        yield_now().await;
+        give_way().await;
     }
+}
+
+/// Lets a small call that has come meanwhile go all its way through the actors: with the first turn it is read, before the
+/// second one it is answered.
+async fn give_way() {
+    yield_now().await;
+    yield_now().await;
 }
 
 /// Looks after the lane, as often as the link is looked after.
