@@ -9,8 +9,9 @@ use remex_protocol::{
 };
 
 use super::{
+    entry::{Entry, State},
     store::Store,
-    table::{Entry, State, Table},
+    table::Table,
 };
 use crate::Result;
 
@@ -76,17 +77,18 @@ impl Entry {
             State::Failed(_) => ObjectState::Failed,
         };
         let is_ready = matches!(state, ObjectState::Ready | ObjectState::Spilled);
-        let size = self.metadata.as_ref().filter(|_| is_ready).and_then(|metadata| metadata.size_bytes());
+        let made = self.made();
+        let size = self.metadata().filter(|_| is_ready).and_then(|metadata| metadata.size_bytes());
         ListedObject {
             context,
             object,
-            metadata: self.metadata.clone(),
+            metadata: self.metadata().cloned(),
             size_bytes: size.unwrap_or_default(),
             state,
             holders: self.count(),
             pinned: self.is_pinned(),
-            age_ms: u64::from(now.saturating_sub(self.made.at)) * 1000,
-            program: self.made.by.as_deref().map(str::to_owned),
+            age_ms: u64::from(now.saturating_sub(made.at)) * 1000,
+            program: made.by.as_deref().map(str::to_owned),
         }
     }
 }

@@ -21,6 +21,7 @@ mod actor;
 mod budget;
 mod disk;
 mod endings;
+mod entry;
 mod folder;
 mod jobs;
 mod lifetimes;
