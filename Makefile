@@ -8,7 +8,7 @@
 
 .NOTPARALLEL:
 .PHONY: help verify check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models
-.PHONY: drill fix bless test doc bench
+.PHONY: check-instructions drill fix bless test doc bench stages instructions
 
 help:
 	@echo 'make verify       everything that has to pass before a change is merged'
@@ -17,9 +17,11 @@ help:
 	@echo 'make bless        goldens and scripts anew; review the diff'
 	@echo 'make test T=name  the tests whose name contains it'
 	@echo 'make doc          the documentation, in target/doc'
-	@echo 'make bench        the benchmarks'
+	@echo 'make bench        the benchmarks; writes the picture of src/guide/performance.md'
+	@echo 'make stages       where the time of a call goes; needs perf'
+	@echo 'make instructions instructions of a call, beside the expected ones; needs valgrind'
 
-verify: check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models drill
+verify: check-fmt check-clippy check-tests check-doc check-examples check-demo check-python check-models check-instructions drill
 	@echo 'verify: all passed'
 
 check-fmt:
@@ -73,5 +75,16 @@ test:
 doc:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
 
+# The table goes to the terminal and, by hand, into src/guide/performance.md; on a machine that does nothing else.
 bench:
+	cargo build --release
+	target/release/remex bench growth --svg src/guide/growth.svg </dev/null
 	cargo bench --workspace --all-features --bench '*'
+
+stages:
+	cargo build --release
+	.ci/stages
+
+instructions check-instructions:
+	cargo build --release
+	.ci/instructions

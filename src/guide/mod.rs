@@ -1,4 +1,4 @@
-//! The chapters: what happens, what is promised, what can be changed, and how to run it.
+//! The chapters: what happens, what is promised, what can be changed, how to run it, and how fast it is.
 
 #[cfg(feature = "config")]
 #[doc = include_str!("configuration.md")]
@@ -15,6 +15,10 @@ pub mod operating {}
 
 #[doc = include_str!("ops.md")]
 pub mod ops {}
+
+#[doc = include_str!("performance.md")]
+#[doc = include_str!("growth.svg")]
+pub mod performance {}
 
 #[doc = include_str!("semantics.md")]
 pub mod semantics {}

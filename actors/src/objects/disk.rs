@@ -228,10 +228,6 @@ impl SpillFile {
         self.bytes
     }
 
-    pub(crate) fn metadata(&self) -> &TensorMetadata {
-        &self.metadata
-    }
-
     /// What reads it.
     pub(crate) fn reading(&self, object: ObjectId, number: u64) -> ReadBack {
         let Self { disk, id, header, metadata, .. } = self;

@@ -49,6 +49,17 @@ impl Store {
         self.closed = Some(error);
     }
 
+    /// The caller gives up on a call, or on a put; one that is answered stays as it is.
+    pub(super) fn cancel(&mut self, caller: Caller) {
+        let error = self.here(RemoteError::new(ErrorCode::Cancelled, "the caller cancelled the call"));
+        let job = self.jobs.iter().find(|(_, job)| job.caller == caller).map(|(id, _)| id);
+        if let Some(job) = job {
+            self.fail(job, error);
+        } else {
+            self.fail_put(caller, &error);
+        }
+    }
+
     /// Gives up on every job whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant) {
         let late = |(id, job): (JobId, &Job)| (job.deadline <= now).then_some(id);

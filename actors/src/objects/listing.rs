@@ -9,8 +9,9 @@ use remex_protocol::{
 };
 
 use super::{
+    entry::{Entry, State},
     store::Store,
-    table::{Entry, State, Table},
+    table::Table,
 };
 use crate::Result;
 
@@ -76,6 +77,7 @@ impl Entry {
             State::Failed(_) => ObjectState::Failed,
         };
         let is_ready = matches!(state, ObjectState::Ready | ObjectState::Spilled);
+        let made = self.made();
         let size = self.metadata().filter(|_| is_ready).and_then(|metadata| metadata.size_bytes());
         ListedObject {
             context,
@@ -85,8 +87,8 @@ impl Entry {
             state,
             holders: self.count(),
             pinned: self.is_pinned(),
-            age_ms: u64::from(now.saturating_sub(self.made.at)) * 1000,
-            program: self.made.by.as_deref().map(str::to_owned),
+            age_ms: u64::from(now.saturating_sub(made.at)) * 1000,
+            program: made.by.as_deref().map(str::to_owned),
         }
     }
 }

@@ -24,6 +24,7 @@ mod behind_test;
 mod budget;
 mod disk;
 mod endings;
+mod entry;
 mod folder;
 mod jobs;
 mod lifetimes;

@@ -4,8 +4,9 @@ use remex_protocol::ids::ObjectId;
 
 use super::{
     disk::{ReadBack, SpillFile},
+    entry::{Entry, OnDisk, State},
     memory::{Held, Lease},
-    table::{Entry, OnDisk, State, Table, Waiter},
+    table::{Table, Waiter},
 };
 use crate::Error;
 
@@ -29,19 +30,21 @@ impl Table {
             held.lease.iter().for_each(|lease| lease.touch());
         }
         let is_ready = matches!(entry.state, State::Ready(_) | State::Spilled(_));
-        entry.users += u32::from(is_ready);
+        if is_ready {
+            entry.add_user();
+        }
         is_ready
     }
 
     /// Whether calls wait that will use it.
     pub(crate) fn is_kept(&self, id: ObjectId) -> bool {
-        self.entries.get(&id).is_some_and(|entry| entry.users > 0)
+        self.entries.get(&id).is_some_and(|entry| entry.users() > 0)
     }
 
     /// A call will not use what it kept.
     pub(crate) fn let_go(&mut self, id: ObjectId) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.users = entry.users.saturating_sub(1);
+            entry.remove_user();
         }
         self.sweep(id);
     }
@@ -49,7 +52,7 @@ impl Table {
     /// A call uses what it kept, now, or as soon as it is in memory.
     pub(crate) fn take_kept(&mut self, id: ObjectId, waiter: Waiter) -> Taken {
         let Some(entry) = self.entries.get_mut(&id) else { return Taken::Gone };
-        entry.users = entry.users.saturating_sub(1);
+        entry.remove_user();
         let taken = match &entry.state {
             State::Ready(held) => {
                 held.lease.iter().for_each(|lease| lease.touch());
@@ -57,8 +60,9 @@ impl Table {
             }
             State::Failed(error) => Taken::Failed(error.clone()),
             State::Spilled(on_disk) => {
-                entry.waiters.push(waiter);
-                if on_disk.reading.is_some() { Taken::Coming } else { Taken::OnDisk }
+                let taken = if on_disk.reading.is_some() { Taken::Coming } else { Taken::OnDisk };
+                entry.add_waiter(waiter);
+                taken
             }
             State::Expected | State::Pending => Taken::Gone,
         };
@@ -85,6 +89,9 @@ impl Table {
     /// An object that is in memory is only on disk from now on. Gives what was in memory.
     pub(crate) fn spill(&mut self, id: ObjectId, file: SpillFile) -> Option<Held> {
         let entry = self.entries.get_mut(&id).filter(|entry| matches!(entry.state, State::Ready(_)))?;
+        if let Some(metadata) = entry.metadata().cloned() {
+            entry.set_metadata(metadata);
+        }
         let on_disk = State::Spilled(Box::new(OnDisk { file, reading: None }));
         match std::mem::replace(&mut entry.state, on_disk) {
             State::Ready(held) => Some(held),
@@ -113,7 +120,7 @@ impl Table {
             Some(Err(error)) => entry.state = State::Failed(error),
             None => {}
         }
-        let waiters = std::mem::take(&mut entry.waiters);
+        let waiters = entry.take_waiters();
         self.sweep(id);
         waiters
     }
@@ -125,7 +132,7 @@ impl Table {
             entry.given_up && is_made && !entry.is_needed()
         };
         if self.entries.get(&id).is_some_and(is_over) {
-            self.entries.remove(&id);
+            self.entries.swap_remove(&id);
             self.tombstones -= 1;
         }
     }

@@ -253,16 +253,6 @@ impl Store {
         self.notify(waiters, Err(cause.clone()));
     }
 
-    fn cancel(&mut self, caller: Caller) {
-        let error = self.here(RemoteError::new(ErrorCode::Cancelled, "the caller cancelled the call"));
-        let job = self.jobs.iter().find(|(_, job)| job.caller == caller).map(|(id, _)| id);
-        if let Some(job) = job {
-            self.fail(job, error);
-        } else {
-            self.fail_put(caller, &error);
-        }
-    }
-
     /// An object that another task was asked for has come, or will not.
     pub(crate) fn fetched(&mut self, object: ObjectId, outcome: Result<Tensor, Error>) {
         let Some((owner, until)) = self.fetching.remove(&object) else { return };

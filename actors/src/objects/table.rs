@@ -1,11 +1,9 @@
 //! The objects of one context on one task. Pure.
 
-use std::{
-    collections::{BTreeSet, HashMap, hash_map},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use foldhash::fast::FixedState;
+use indexmap::{IndexMap, map};
 use remex_protocol::{
     calls::DeleteMode,
     ids::{ObjectId, ObjectPrefix},
@@ -13,9 +11,9 @@ use remex_protocol::{
 };
 
 use super::{
-    disk::SpillFile,
+    entry::{Entry, State},
     jobs::JobId,
-    memory::{Held, Lease},
+    memory::Held,
 };
 use crate::Error;
 
@@ -35,47 +33,6 @@ pub(crate) struct Waiter {
     pub(crate) input: u32,
 }
 
-/// Where an object stands (I4): `Pending → Ready | Failed`, and nothing else ever changes. What is ready may be on disk, as
-/// long as the disk keeps it.
-#[derive(Debug)]
-pub(crate) enum State {
-    /// Somebody waits for it, nobody has said yet that he will make it.
-    Expected,
-    /// Somebody is making it.
-    Pending,
-    Ready(Held),
-    Spilled(Box<OnDisk>),
-    Failed(Error),
-}
-
-/// An object that is not in memory.
-#[derive(Debug)]
-pub(crate) struct OnDisk {
-    pub(super) file: SpillFile,
-    /// It is being read, by this number, into memory that is reserved for it.
-    pub(super) reading: Option<(u64, Lease)>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) state: State,
-    /// What it will be, where that was said. Of what is ready its value says it. Boxed: there may be millions of entries.
-    metadata: Option<Box<TensorMetadata>>,
-    pub(crate) made: Made,
-    pub(super) waiters: Vec<Waiter>,
-    /// How many references there are, those of tokens among them.
-    count: u32,
-    /// It stays when there are none.
-    pinned: bool,
-    /// It outlives the session that made it.
-    kept: bool,
-    /// Given up while it was pending: a tombstone, hidden from new calls, gone when its producer ends. Or while calls waited
-    /// that will use it: gone with the last of them.
-    pub(super) given_up: bool,
-    /// Calls that wait and will use the value, without holding it.
-    pub(super) users: u32,
-}
-
 /// Where an object comes from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Made {
@@ -83,48 +40,6 @@ pub(crate) struct Made {
     pub(crate) at: u32,
     /// The program whose output it is.
     pub(crate) by: Option<Arc<str>>,
-}
-
-impl Entry {
-    fn new(state: State, made: Made) -> Self {
-        Self {
-            state,
-            metadata: None,
-            made,
-            waiters: Vec::new(),
-            count: 1,
-            pinned: false,
-            kept: false,
-            given_up: false,
-            users: 0,
-        }
-    }
-
-    /// What it is, or will be, if that is known.
-    pub(crate) fn metadata(&self) -> Option<&TensorMetadata> {
-        match &self.state {
-            State::Ready(Held { value: Value::Tensor(tensor), .. }) => Some(tensor.metadata()),
-            State::Spilled(on_disk) => Some(on_disk.file.metadata()),
-            State::Ready(_) | State::Expected | State::Pending | State::Failed(_) => self.metadata.as_deref(),
-        }
-    }
-
-    /// Whether a call that waits will use the value.
-    pub(super) fn is_needed(&self) -> bool {
-        self.users > 0 || matches!(&self.state, State::Spilled(on_disk) if on_disk.reading.is_some())
-    }
-
-    pub(crate) fn count(&self) -> u32 {
-        self.count
-    }
-
-    pub(crate) fn is_pinned(&self) -> bool {
-        self.pinned
-    }
-
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.given_up
-    }
 }
 
 /// Why an object was not given up.
@@ -152,15 +67,16 @@ pub(crate) enum Found<'a> {
 /// Objects by id.
 #[derive(Debug)]
 pub(crate) struct Table {
-    // Seeded: the ids come from peers, and they shall not choose what collides.
-    pub(super) entries: HashMap<ObjectId, Entry, FixedState>,
+    // Seeded: the ids come from peers, and they shall not choose what collides. The entries lie close together, apart from
+    // the table of hashes: that one has room to spare, which an entry would pay for, and grows without moving them.
+    pub(super) entries: IndexMap<ObjectId, Entry, FixedState>,
     pub(super) tombstones: usize,
     pinned: usize,
 }
 
 impl Table {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { entries: HashMap::with_hasher(FixedState::with_seed(seed)), tombstones: 0, pinned: 0 }
+        Self { entries: IndexMap::with_hasher(FixedState::with_seed(seed)), tombstones: 0, pinned: 0 }
     }
 
     /// How many objects there are, tombstones among them.
@@ -232,7 +148,7 @@ impl Table {
 
     /// Who waits for an object.
     pub(crate) fn waiters(&self, id: ObjectId) -> &[Waiter] {
-        self.entries.get(&id).map_or(&[], |entry| &entry.waiters)
+        self.entries.get(&id).map_or(&[], Entry::waiters)
     }
 
     pub(crate) fn find(&self, id: ObjectId) -> Found<'_> {
@@ -255,10 +171,10 @@ impl Table {
     /// Somebody will make the object. The id is not taken.
     pub(crate) fn reserve(&mut self, id: ObjectId, made: Made) {
         match self.entries.entry(id) {
-            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(Entry::new(State::Pending, made)),
-            hash_map::Entry::Occupied(mut waited_for) => {
+            map::Entry::Vacant(vacant) => _ = vacant.insert(Entry::new(State::Pending, made)),
+            map::Entry::Occupied(mut waited_for) => {
                 let entry = waited_for.get_mut();
-                (entry.state, entry.made) = (State::Pending, made);
+                (entry.state, entry.at, entry.by) = (State::Pending, made.at, made.by);
             }
         }
     }
@@ -271,16 +187,16 @@ impl Table {
     /// Lets a job wait for an object that is there and not ready.
     pub(crate) fn wait(&mut self, id: ObjectId, waiter: Waiter) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.waiters.push(waiter);
+            entry.add_waiter(waiter);
         }
     }
 
     /// An object's metadata is known before its value. Says who waits for it; nobody if it was known already.
     pub(crate) fn know(&mut self, id: ObjectId, metadata: TensorMetadata) -> Vec<Waiter> {
         match self.entries.get_mut(&id) {
-            Some(entry @ Entry { metadata: None, state: State::Pending, .. }) => {
-                entry.metadata = Some(Box::new(metadata));
-                entry.waiters.clone()
+            Some(entry) if matches!(entry.state, State::Pending) && entry.metadata().is_none() => {
+                entry.set_metadata(metadata);
+                entry.waiters().to_vec()
             }
             Some(_) | None => Vec::new(),
         }
@@ -300,15 +216,16 @@ impl Table {
         if !matches!(entry.state, State::Pending) {
             return Vec::new();
         }
-        let waiters = std::mem::take(&mut entry.waiters);
+        let waiters = entry.take_waiters();
         if entry.given_up {
-            self.entries.remove(&id);
+            self.entries.swap_remove(&id);
             self.tombstones -= 1;
             return waiters;
         }
         entry.state = match outcome {
             Ok(held) => {
-                entry.metadata = None;
+                // The value says what it is, and nobody keeps what is only ready now.
+                entry.rare = None;
                 State::Ready(held)
             }
             Err(error) => State::Failed(error),
@@ -346,7 +263,7 @@ impl Table {
                 Ok(Vec::new())
             }
             State::Ready(_) | State::Spilled(_) | State::Failed(_) => {
-                self.entries.remove(&id);
+                self.entries.swap_remove(&id);
                 Ok(Vec::new())
             }
             State::Expected => Err(NotGivenUp::Nothing),
@@ -355,7 +272,7 @@ impl Table {
                 self.tombstones += 1;
                 Ok(match mode {
                     DeleteMode::Release => Vec::new(),
-                    DeleteMode::Delete => std::mem::take(&mut entry.waiters),
+                    DeleteMode::Delete => entry.take_waiters(),
                 })
             }
         }
@@ -363,16 +280,16 @@ impl Table {
 
     /// Forgets an object, whatever its state. Says who waited.
     pub(crate) fn forget(&mut self, id: ObjectId) -> Vec<Waiter> {
-        let Some(entry) = self.entries.remove(&id) else { return Vec::new() };
+        let Some(mut entry) = self.entries.swap_remove(&id) else { return Vec::new() };
         self.tombstones -= usize::from(entry.given_up);
         self.pinned -= usize::from(entry.pinned);
-        entry.waiters
+        entry.take_waiters()
     }
 
     /// Forgets an object that nobody has announced.
     pub(crate) fn forget_expected(&mut self, id: ObjectId) {
         if self.entries.get(&id).is_some_and(|entry| matches!(entry.state, State::Expected)) {
-            self.entries.remove(&id);
+            self.entries.swap_remove(&id);
         }
     }
 }

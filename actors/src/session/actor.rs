@@ -27,8 +27,8 @@ use crate::{
     observe::{Observers, SessionEvent},
 };
 
-/// Most replies that are kept because the caller has not acknowledged them. One that keeps to its credits and acknowledges
-/// with its heartbeats stays far below.
+/// Most replies that are kept because the caller has not acknowledged them; twice its credits of calls, where these are more.
+/// One that keeps to its credits and acknowledges with its heartbeats stays far below.
 pub const MAX_KEPT_REPLIES: usize = 65_536;
 
 /// Serves one caller.
@@ -78,6 +78,11 @@ pub struct Upstream {
     pub observers: Observers,
 }
 
+/// A caller acknowledges answers with its next frame, so as many as it may have in flight can be kept at one time.
+fn most_kept(credits: Credits) -> usize {
+    MAX_KEPT_REPLIES.max((credits.calls as usize).saturating_mul(2))
+}
+
 impl Session {
     /// Serves `peer` over the connections that come through `door`, one after the other. Without one it lives for as long as
     /// `lease`; `None`: it ends with its first connection.
@@ -98,7 +103,7 @@ impl Session {
             link: None,
             ledger: Rc::new(RefCell::new(Ledger::new(lease.is_some()))),
             waiting: Vec::new(),
-            most_kept: MAX_KEPT_REPLIES,
+            most_kept: most_kept(server.credits),
             lease,
             expiry: None,
             most_held: HeldLimits::of(server.credits),

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use remex::{
     ClusterConfig, ContextConfig, ContextHandle, DType, Execution, ObjectRef, ProgramHandle, RegisterFunction,
-    RemoteExecute, RemoteExecuteSpec, Server, ServerHandle, Tensor, TensorMetadata,
+    RemoteExecute, Server, ServerHandle, Tensor, TensorMetadata,
 };
 
 use super::{Args, Failure, client::metadata, process::Process, worker::Shape};
@@ -28,9 +28,8 @@ pub(super) struct Lanes {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) context: ContextHandle,
+    /// Their outputs go to the devices of the task by turns.
     programs: Vec<ProgramHandle>,
-    /// Where outputs go, by turns; empty: where the program says.
-    pub(super) devices: Vec<RemoteExecuteSpec>,
     /// What calls take as inputs.
     pub(super) objects: Vec<ObjectRef>,
 }
@@ -45,7 +44,7 @@ impl Lanes {
             let task = Shape::task(index).parse().map_err(Failure::failed)?;
             cluster.add(task, Some(address.clone())).map_err(Failure::failed)?;
         }
-        let server = Server::builder().credits(shape.credits()).start().await?;
+        let server = Server::builder().credits(shape.credits()).prefer_unix(false).start().await?;
         let mut connected = Self { worker, server, contexts: Vec::new(), lanes: Vec::new() };
         for _ in 0..contexts {
             let context = connected.server.create_context(ContextConfig::new(cluster.clone())).await?;
@@ -89,22 +88,16 @@ impl Lane {
     async fn new(context: &ContextHandle, task: usize, programs: usize) -> Result<Self, Failure> {
         let task = Shape::task(task);
         let mut registered = Vec::with_capacity(programs);
-        for index in 0..programs {
-            registered.push(context.register(&task, RegisterFunction::native(Shape::program(index))).await?);
+        let devices: Vec<_> = context.devices().iter().filter(|device| device.task().to_string() == task).collect();
+        for (index, device) in (0..programs).zip(devices.iter().cycle()) {
+            let function = RegisterFunction::native(Shape::program(index)).outputs_on([(*device).clone()]);
+            registered.push(context.register(&task, function).await?);
         }
         // Ready and small: what a call costs does not depend on the bytes of its inputs, which stay where they are.
         let matrix = Tensor::zeros(TensorMetadata::new(DType::U8, [1024, 1024])).map_err(Failure::failed)?;
         let object = context.put(&context.device_of(&task)?, matrix).await?;
         let (context, objects) = (context.clone(), vec![object]);
-        Ok(Self { context, programs: registered, devices: Vec::new(), objects })
-    }
-
-    /// Lets outputs go to all devices of the lane's task by turns.
-    pub(super) fn use_devices(&mut self) -> Result<(), Failure> {
-        let task = self.objects[0].task().clone();
-        let devices = self.context.devices().iter().filter(|device| *device.task() == task);
-        self.devices = devices.map(|device| self.context.spec(&[&device.to_string()])).collect::<Result<_, _>>()?;
-        Ok(())
+        Ok(Self { context, programs: registered, objects })
     }
 
     /// Makes objects until there are so many.
@@ -134,10 +127,6 @@ impl Lane {
         let object = |at: usize| &self.objects[scattered(at as u64) as usize % self.objects.len()];
         let call = RemoteExecute::new(&self.programs[number % self.programs.len()]).handles(1);
         let call = call.input(object(2 * number)).input(object(2 * number + 1));
-        let call = match self.devices.get(number % self.devices.len().max(1)) {
-            Some(device) => call.spec(device.clone()),
-            None => call,
-        };
         self.context.execute(call).await
     }
 

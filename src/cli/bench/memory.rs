@@ -30,9 +30,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     system::block_on(async {
         let objects = args.objects.get();
-        let report = Report::new(outputs(args).await?, "bytes_per_object").with("objects", objects as f64);
-        let report = report.with("bytes_per_put_object", puts(args).await?);
-        calls(args, report).await?.print(args)
+        // First: what this process has had for objects before would be used again.
+        let calls = calls(args).await?;
+        let mut report = Report::new(outputs(args).await?, "bytes_per_object").with("objects", objects as f64);
+        report = report.with("bytes_per_put_object", puts(args).await?);
+        calls.into_iter().fold(report, |report, (name, value)| report.with(&name, value)).print(args)
     })
 }
 
@@ -68,7 +70,7 @@ async fn puts(args: &Args) -> Result<f64, Failure> {
 }
 
 /// Bytes of a call that was sent and not answered.
-async fn calls(args: &Args, report: Report) -> Result<Report, Failure> {
+async fn calls(args: &Args) -> Result<Vec<(String, f64)>, Failure> {
     let many = args.calls();
     let mut shape = args.shape;
     // And one for the call that is answered.
@@ -84,20 +86,22 @@ async fn calls(args: &Args, report: Report) -> Result<Report, Failure> {
     let taken =
         || Ok::<_, Failure>([std::process::id(), lanes.worker.id()].map(Footprint::of).map(|of| of.map(|it| it.rss)));
     let before = taken()?;
-    for _ in 0..many {
+    for number in 0..many {
         calls.push(lane.call_stuck(&stuck).await?);
+        // One that is answered tells that all before it have been read: so what is in flight is measured, and not a queue.
+        if number % WARM_UP == 0 || number + 1 == many {
+            super::client::metadata(lane.call(0).await?).await?;
+        }
     }
-    // A call that is answered tells that all before it have been read.
-    super::client::metadata(lane.call(0).await?).await?;
     tokio::time::sleep(ACKNOWLEDGED).await;
-    let mut report = report.with("calls", many as f64);
+    let mut figures = vec![("calls".to_owned(), many as f64)];
     for ((name, before), after) in ["client", "worker"].iter().zip(before).zip(taken()?) {
         let (before, after) = (before?, after?);
-        report = report.with(&format!("bytes_per_call_{name}"), each(before, after, many));
-        report = report.with(&format!("rss_mb_{name}"), megabytes(after));
+        figures.push((format!("bytes_per_call_{name}"), each(before, after, many)));
+        figures.push((format!("rss_mb_{name}"), megabytes(after)));
     }
     // Not in good order: that would wait for what never ends.
-    Ok(report)
+    Ok(figures)
 }
 
 fn each(before: u64, after: u64, many: usize) -> f64 {

@@ -33,7 +33,7 @@ pub(super) enum Dimension {
     Contexts,
     /// Tasks in the worker's process, each with a connection; calls go to all of them by turns
     Receivers,
-    /// Devices of the worker; outputs go to all of them by turns
+    /// Devices of the worker; outputs go to all of them by turns, each of a program of its own
     Devices,
     /// Programs of the worker; calls are of all of them by turns
     Programs,
@@ -136,14 +136,11 @@ async fn connect(args: &Args, dimension: Dimension, count: usize) -> Result<Lane
         Dimension::InFlight => shape.credits = shape.credits.max(count as u32),
         Dimension::Contexts => contexts = count,
         Dimension::Receivers => shape.tasks = count,
-        Dimension::Devices => shape.devices = count,
+        // A program's registration says where its output goes.
+        Dimension::Devices => (shape.devices, shape.programs) = (count, count),
         Dimension::Programs => shape.programs = count,
     }
-    let mut lanes = Lanes::connect(args, shape, contexts).await?;
-    if dimension == Dimension::Devices {
-        lanes.lanes[0].use_devices()?;
-    }
-    Ok(lanes)
+    Lanes::connect(args, shape, contexts).await
 }
 
 /// The repetition in the middle, by processor time.
