@@ -3,10 +3,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench has no callers")]
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -31,7 +28,7 @@ use remex_protocol::{
     ids::{CallId, DeviceIndex, ObjectId, ObjectPrefix},
     tensor::Tensor,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 /// Calls in one message.
 const BATCH: usize = 64;
@@ -89,7 +86,7 @@ fn pending(c: &mut Criterion) {
 
 async fn expect_and_answer(actor: &Addr<PendingResults>, generation: u32) {
     let calls = || (0..BATCH as u32).map(|index| CallId::new(index, generation));
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now().into_std() + Duration::from_secs(60);
     let mut answers = Vec::with_capacity(BATCH);
     let expected = calls().map(|call| {
         let (writer, answer) = promise();
@@ -216,7 +213,7 @@ impl Objects {
 
     /// A call each with two of the objects, and the release of all outputs.
     async fn calls(&self, round: u64) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now().into_std() + Duration::from_secs(60);
         let chosen = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % self.alive + 1;
         let input = |number| InputRef { object: object(chosen(number)), origin: Origin::Here };
         let mut steps = Vec::with_capacity(BATCH + 1);
