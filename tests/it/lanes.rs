@@ -16,17 +16,7 @@ use remex::{
 };
 use tokio::time::Instant;
 
-use crate::support::{builder, elements, end, put, register, task, vector};
-
-/// Counts its runs and gives its input back.
-fn counter(runs: &Arc<AtomicUsize>) -> remex::Executable {
-    let runs = runs.clone();
-    native(move |inputs| {
-        runs.fetch_add(1, Ordering::Relaxed);
-        Ok(vec![inputs[0].clone()])
-    })
-    .outputs(1)
-}
+use crate::support::{builder, counter, elements, end, put, register, task, vector};
 
 fn large(n: usize) -> Tensor {
     vector(&(0..n).map(|n| n as f32).collect::<Vec<_>>())

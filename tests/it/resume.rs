@@ -14,17 +14,9 @@ use futures_util::future::join_all;
 use remex::{Observed, What, prelude::*, protocol::Effect, testing::Probe, testing::TestCluster};
 use tokio::time::Instant;
 
-use crate::support::{Gate, assert_error, builder, cluster, elements, end, put, register, stats, task, vector};
-
-/// Counts its runs and gives its input back.
-fn counter(runs: &Arc<AtomicUsize>) -> remex::Executable {
-    let runs = runs.clone();
-    native(move |inputs| {
-        runs.fetch_add(1, Ordering::Relaxed);
-        Ok(vec![inputs[0].clone()])
-    })
-    .outputs(1)
-}
+use crate::support::{
+    Gate, assert_error, builder, cluster, counter, elements, end, put, register, stats, task, vector,
+};
 
 /// I6: within the window nothing is lost and nothing runs twice, wherever the link breaks.
 #[actix::test]

@@ -30,6 +30,16 @@ pub(crate) fn add() -> remex::Executable {
     .outputs(1)
 }
 
+/// Counts its runs and gives its input back.
+pub(crate) fn counter(runs: &Arc<AtomicUsize>) -> remex::Executable {
+    let runs = runs.clone();
+    native(move |inputs| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        Ok(vec![inputs[0].clone()])
+    })
+    .outputs(1)
+}
+
 /// Fails, with its code and words.
 pub(crate) fn fail() -> remex::Executable {
     native(|_| Err(ProgramError::new(ErrorCode::OutOfRange, "the sky is not the limit"))).outputs(1)

@@ -222,6 +222,8 @@ impl Handler<Run> for Executor {
                 continue;
             };
             next.task.inputs = inputs;
+            // The memory of inputs is free when the program has returned, not before.
+            let _holds = std::mem::take(&mut next.task.holds);
             let (job, program) = (next.task.job, next.task.program.clone());
             let Body::Inline(program) = &program.body else {
                 turn.push(None);

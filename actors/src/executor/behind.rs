@@ -57,22 +57,11 @@ mod tests {
     use smallvec::SmallVec;
 
     use super::*;
-    use crate::{Error, executor::Task, objects::Holds, programs::native};
+    use crate::{Error, executor::Task, programs::native};
 
     fn behind(inputs: &[Given], after: &[u32]) -> Behind {
-        let task = Task {
-            job: 1,
-            name: "p".into(),
-            program: std::sync::Arc::new(native(|_| Ok(Vec::new())).inline()),
-            inputs: Vec::new(),
-            outputs: 0,
-            output_ids: Vec::new(),
-            baggage: Vec::new(),
-            deadline: crate::testing::instant(),
-            lane: 0,
-            holds: Holds::new(),
-            reserved: 0,
-        };
+        let program = std::sync::Arc::new(native(|_| Ok(Vec::new())).inline());
+        let task = Task::sample(1, &program, Vec::new());
         Behind { task, inputs: inputs.iter().cloned().collect(), after: SmallVec::from_slice(after) }
     }
 

@@ -9,7 +9,7 @@ use super::{Behind, Executor, ExecutorConfig, Given, Pool, Run, Task};
 use crate::{
     Error,
     envelope::post,
-    objects::{Account, Finished, Fulfil, Holds, MemoryBudget, MemoryLimits},
+    objects::{Account, Finished, Fulfil, MemoryBudget, MemoryLimits},
     programs::{Executable, ProgramError, Published, native},
     testing::Probe,
 };
@@ -44,25 +44,9 @@ impl Rig {
     }
 }
 
-fn task(job: u64, program: &Arc<Executable>, inputs: Vec<Tensor>) -> Task {
-    Task {
-        job,
-        name: "p".into(),
-        program: program.clone(),
-        inputs,
-        outputs: 1,
-        output_ids: Vec::new(),
-        baggage: Vec::new(),
-        deadline: crate::testing::instant(),
-        lane: 0,
-        holds: Holds::new(),
-        reserved: 0,
-    }
-}
-
 fn behind(job: u64, program: &Arc<Executable>, inputs: &[Given]) -> Behind {
     Behind {
-        task: task(job, program, Vec::new()),
+        task: Task::sample(job, program, Vec::new()),
         inputs: inputs.iter().cloned().collect(),
         after: [].into_iter().collect(),
     }
@@ -87,9 +71,9 @@ async fn runs_behind_others_take_their_outputs() {
     let (inline, pool) = (Arc::new(sum().inline()), Arc::new(sum()));
     let of = |task| Given::Output { task, output: 0 };
     let tasks = vec![
-        task(1, &inline, vec![scalar(1.0)]),
-        task(2, &pool, vec![scalar(2.0)]),
-        task(3, &inline, vec![scalar(101.0)]),
+        Task::sample(1, &inline, vec![scalar(1.0)]),
+        Task::sample(2, &pool, vec![scalar(2.0)]),
+        Task::sample(3, &inline, vec![scalar(101.0)]),
     ];
     let later = vec![
         behind(4, &inline, &[of(0), Given::Here(scalar(40.0)), of(0)]),
@@ -121,13 +105,13 @@ async fn an_inline_run_that_waits_for_memory_is_not_overtaken() {
     });
     let program = Arc::new(program.inline());
     let lease = Account::new(rig.memory.clone(), 1).take(20);
-    rig.run(vec![task(1, &program, vec![scalar(1.0)])], Vec::new());
+    rig.run(vec![Task::sample(1, &program, vec![scalar(1.0)])], Vec::new());
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
     assert!(order.lock().unwrap().is_empty(), "memory is exceeded");
     // The executor hears of the second run before it hears that there is memory again.
-    rig.run(vec![task(2, &program, vec![scalar(2.0)])], Vec::new());
+    rig.run(vec![Task::sample(2, &program, vec![scalar(2.0)])], Vec::new());
     drop(lease);
     assert_eq!((rig.next().await[0].0, rig.next().await[0].0), (1, 2));
     assert_eq!(*order.lock().unwrap(), [1.0, 2.0]);

@@ -61,6 +61,26 @@ pub struct Task {
     pub(crate) reserved: u64,
 }
 
+#[cfg(test)]
+impl Task {
+    /// A run with one output and nothing besides.
+    pub(crate) fn sample(job: u64, program: &Arc<Executable>, inputs: Vec<Tensor>) -> Self {
+        Self {
+            job,
+            name: "p".into(),
+            program: program.clone(),
+            inputs,
+            outputs: 1,
+            output_ids: Vec::new(),
+            baggage: Vec::new(),
+            deadline: crate::testing::instant(),
+            lane: 0,
+            holds: Holds::new(),
+            reserved: 0,
+        }
+    }
+}
+
 /// One run of a program that takes outputs of others in the same message.
 #[derive(Debug)]
 pub struct Behind {

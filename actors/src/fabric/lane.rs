@@ -22,9 +22,9 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use remex_protocol::{Body, Decoder, Frame, Transfers, encode_frame, encode_piece, frame::LANE_PIECE_LEN, ids::CallId};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{FabricError, Traffic, traffic::OpenLane};
+use super::{FabricError, Traffic, stream::poll_fill, traffic::OpenLane};
 
 /// A lane gives way to others when so many bytes were read, or written: that is how long a small call waits for it.
 const BURST: usize = 512 << 10;
@@ -188,16 +188,7 @@ impl<R: AsyncRead + Unpin> StreamLaneReader<R> {
         ready!(self.take(cx, frames))?;
         let mut taken = 0;
         while frames.is_empty() && taken < BURST {
-            let mut space = ReadBuf::new(self.decoder.space());
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))
-                .map_err(|e| FabricError::io("read from", &self.peer, &e))?;
-            let n = space.filled().len();
-            if n == 0 {
-                return Poll::Ready(Err(FabricError::Closed));
-            }
-            taken += n;
-            self.traffic.add_received(n);
-            self.decoder.advance(n)?;
+            taken += ready!(poll_fill(&mut self.stream, &mut self.decoder, &self.traffic, &self.peer, cx))?;
             ready!(self.take(cx, frames))?;
         }
         Poll::Ready(Ok(()))

@@ -60,20 +60,31 @@ impl<R> StreamReader<R> {
     }
 }
 
+/// Reads once, into where the decoder wants it; gives how many bytes came.
+pub(super) fn poll_fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    decoder: &mut Decoder,
+    traffic: &Traffic,
+    peer: &str,
+    cx: &mut task::Context<'_>,
+) -> Poll<Result<usize, FabricError>> {
+    let mut space = ReadBuf::new(decoder.space());
+    ready!(Pin::new(stream).poll_read(cx, &mut space)).map_err(|e| FabricError::io("read from", peer, &e))?;
+    let n = space.filled().len();
+    if n == 0 {
+        return Poll::Ready(Err(FabricError::Closed));
+    }
+    traffic.add_received(n);
+    decoder.advance(n)?;
+    Poll::Ready(Ok(n))
+}
+
 impl<R: AsyncRead + Unpin> StreamReader<R> {
     fn poll_some(&mut self, cx: &mut task::Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), FabricError>> {
         let before = frames.len();
         self.take(frames)?;
         while frames.len() == before {
-            let mut space = ReadBuf::new(self.decoder.space());
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))
-                .map_err(|e| FabricError::io("read from", &self.peer, &e))?;
-            let n = space.filled().len();
-            if n == 0 {
-                return Poll::Ready(Err(FabricError::Closed));
-            }
-            self.traffic.add_received(n);
-            self.decoder.advance(n)?;
+            ready!(poll_fill(&mut self.stream, &mut self.decoder, &self.traffic, &self.peer, cx))?;
             self.take(frames)?;
         }
         Poll::Ready(Ok(()))

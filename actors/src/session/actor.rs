@@ -79,7 +79,7 @@ pub struct Upstream {
 }
 
 /// A caller acknowledges answers with its next frame, so as many as it may have in flight can be kept at one time.
-fn most_kept(credits: Credits) -> usize {
+pub(super) fn most_kept(credits: Credits) -> usize {
     MAX_KEPT_REPLIES.max((credits.calls as usize).saturating_mul(2))
 }
 

@@ -10,7 +10,7 @@ use remex_protocol::{
     ids::CallId,
 };
 
-use super::{held::HeldLimits, *};
+use super::{actor::most_kept, held::HeldLimits, *};
 use crate::{
     envelope::post,
     fabric::{Connection, direct},
@@ -294,4 +294,12 @@ async fn observers_hear_of_a_session() {
     tokio::time::sleep(LEASE).await;
     assert_eq!(events(&rig).await, ["ended"]);
     assert_eq!(rig.ended.next().await.how, End::Over);
+}
+
+/// I8: a caller that keeps to its credits, however many these are, is never given up for answers that it could not acknowledge yet.
+#[test]
+fn as_many_answers_are_kept_as_credits_allow() {
+    let kept = |calls| most_kept(Credits { calls, ..Credits::default() });
+    assert_eq!([1, 4096, 32_768, 100_000].map(kept), [65_536, 65_536, 65_536, 200_000]);
+    assert!(kept(u32::MAX) >= u32::MAX as usize);
 }

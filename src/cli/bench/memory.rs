@@ -10,8 +10,8 @@ use remex::{RegisterFunction, Tensor};
 use super::{
     Args, Failure,
     footprint::{Footprint, megabytes},
-    lane::Lanes,
     report::Report,
+    targets::Targets,
     worker::{STUCK, TASK},
 };
 use crate::cli::system;
@@ -40,31 +40,31 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Bytes of an object that a program made and that shares its data with another one.
 async fn outputs(args: &Args) -> Result<f64, Failure> {
-    let mut lanes = Lanes::connect(args, args.shape, 1).await?;
-    lanes.lanes[0].make_objects(WARM_UP).await?;
-    let before = Footprint::of(lanes.worker.id())?;
-    lanes.lanes[0].make_objects(WARM_UP + args.objects.get()).await?;
-    let after = Footprint::of(lanes.worker.id())?;
-    lanes.stop().await?;
+    let mut targets = Targets::connect(args, args.shape, 1).await?;
+    targets.all[0].make_objects(WARM_UP).await?;
+    let before = Footprint::of(targets.worker.id())?;
+    targets.all[0].make_objects(WARM_UP + args.objects.get()).await?;
+    let after = Footprint::of(targets.worker.id())?;
+    targets.stop().await?;
     Ok(each(before.rss, after.rss, args.objects.get()))
 }
 
 /// The same of an object that was put: a scalar, with data of its own and a place in the memory budget.
 async fn puts(args: &Args) -> Result<f64, Failure> {
-    let lanes = Lanes::connect(args, args.shape, 1).await?;
-    let (context, scalar) = (&lanes.lanes[0].context, Tensor::scalar(1f32).map_err(Failure::failed)?);
+    let targets = Targets::connect(args, args.shape, 1).await?;
+    let (context, scalar) = (&targets.all[0].context, Tensor::scalar(1f32).map_err(Failure::failed)?);
     let device = context.device_of(TASK)?;
     let mut objects = Vec::new();
     let mut before = None;
     while objects.len() < WARM_UP + args.objects.get() {
         if objects.len() >= WARM_UP && before.is_none() {
-            before = Some((Footprint::of(lanes.worker.id())?, objects.len()));
+            before = Some((Footprint::of(targets.worker.id())?, objects.len()));
         }
         let puts = (0..PUTS).map(|_| context.put(&device, scalar.clone()));
         objects.extend(futures_util::future::try_join_all(puts).await?);
     }
-    let after = Footprint::of(lanes.worker.id())?;
-    lanes.stop().await?;
+    let after = Footprint::of(targets.worker.id())?;
+    targets.stop().await?;
     let (before, begun) = before.ok_or_else(|| Failure::failed("nothing was put"))?;
     Ok(each(before.rss, after.rss, objects.len() - begun))
 }
@@ -75,22 +75,22 @@ async fn calls(args: &Args) -> Result<Vec<(String, f64)>, Failure> {
     let mut shape = args.shape;
     // And one for the call that is answered.
     shape.credits = shape.credits.max((WARM_UP + many + 1) as u32);
-    let lanes = Lanes::connect(args, shape, 1).await?;
-    let lane = &lanes.lanes[0];
-    let stuck = lane.context.register(TASK, RegisterFunction::native(STUCK)).await?;
+    let targets = Targets::connect(args, shape, 1).await?;
+    let target = &targets.all[0];
+    let stuck = target.context.register(TASK, RegisterFunction::native(STUCK)).await?;
     let mut calls = Vec::new();
     for _ in 0..WARM_UP {
-        calls.push(lane.call_stuck(&stuck).await?);
+        calls.push(target.call_stuck(&stuck).await?);
     }
     tokio::time::sleep(ACKNOWLEDGED).await;
     let taken =
-        || Ok::<_, Failure>([std::process::id(), lanes.worker.id()].map(Footprint::of).map(|of| of.map(|it| it.rss)));
+        || Ok::<_, Failure>([std::process::id(), targets.worker.id()].map(Footprint::of).map(|of| of.map(|it| it.rss)));
     let before = taken()?;
     for number in 0..many {
-        calls.push(lane.call_stuck(&stuck).await?);
+        calls.push(target.call_stuck(&stuck).await?);
         // One that is answered tells that all before it have been read: so what is in flight is measured, and not a queue.
         if number % WARM_UP == 0 || number + 1 == many {
-            super::client::metadata(lane.call(0).await?).await?;
+            super::client::metadata(target.call(0).await?).await?;
         }
     }
     tokio::time::sleep(ACKNOWLEDGED).await;

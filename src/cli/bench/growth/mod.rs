@@ -14,7 +14,7 @@ use std::{
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::{Args, Failure, lane::Lanes, meter::Meter};
+use super::{Args, Failure, meter::Meter, targets::Targets};
 use crate::cli::system;
 
 /// Calls in flight where their number is not what is measured.
@@ -113,23 +113,23 @@ async fn measure(args: &Args, dimension: Dimension, points: &mut Vec<Point>) -> 
     let counts = dimension.counts(args);
     if dimension == Dimension::Objects {
         // One worker, which has more and more of them.
-        let mut lanes = connect(args, dimension, 1).await?;
+        let mut targets = connect(args, dimension, 1).await?;
         for count in counts {
-            lanes.lanes[0].make_objects(count).await?;
-            said(args, points, point(args, dimension, count, &lanes).await?)?;
+            targets.all[0].make_objects(count).await?;
+            said(args, points, point(args, dimension, count, &targets).await?)?;
         }
-        return lanes.stop().await;
+        return targets.stop().await;
     }
     for count in counts {
-        let lanes = connect(args, dimension, count).await?;
-        said(args, points, point(args, dimension, count, &lanes).await?)?;
-        lanes.stop().await?;
+        let targets = connect(args, dimension, count).await?;
+        said(args, points, point(args, dimension, count, &targets).await?)?;
+        targets.stop().await?;
     }
     Ok(())
 }
 
 /// A worker and a client with so many of it.
-async fn connect(args: &Args, dimension: Dimension, count: usize) -> Result<Lanes, Failure> {
+async fn connect(args: &Args, dimension: Dimension, count: usize) -> Result<Targets, Failure> {
     let (mut shape, mut contexts) = (args.shape, 1);
     match dimension {
         Dimension::Objects => {}
@@ -140,19 +140,19 @@ async fn connect(args: &Args, dimension: Dimension, count: usize) -> Result<Lane
         Dimension::Devices => (shape.devices, shape.programs) = (count, count),
         Dimension::Programs => shape.programs = count,
     }
-    Lanes::connect(args, shape, contexts).await
+    Targets::connect(args, shape, contexts).await
 }
 
 /// The repetition in the middle, by processor time.
-async fn point(args: &Args, dimension: Dimension, count: usize, lanes: &Lanes) -> Result<Point, Failure> {
+async fn point(args: &Args, dimension: Dimension, count: usize, targets: &Targets) -> Result<Point, Failure> {
     let window = dimension.window(count);
-    lanes.pump(WARM_UP.min(args.calls()).max(window), window).await?;
+    targets.pump(WARM_UP.min(args.calls()).max(window), window).await?;
     // Many times as many as are in flight: the beginning and the end, when there are fewer, shall not count.
     let calls = args.calls().max(4 * window);
     let mut measured = Vec::new();
     for _ in 0..args.reps.get() {
-        let meter = Meter::start(&lanes.worker);
-        lanes.pump(calls, window).await?;
+        let meter = Meter::start(&targets.worker);
+        targets.pump(calls, window).await?;
         let cost = meter.stop();
         let each = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64() * 1e6 / calls as f64);
         let unknown = || Failure::failed("the system does not say how much processor time a process has used");

@@ -15,18 +15,18 @@ const MAKERS: usize = 4096;
 /// The worker's memory budget. Outputs share the data of an input, so that they take none, and each of them is counted whole.
 const MEMORY: u64 = 1 << 50;
 
-/// A worker of some shape, and lanes to all of its tasks in some contexts.
+/// A worker of some shape, and all of its tasks in each of some contexts.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct Targets {
     pub(super) worker: Process,
     server: ServerHandle,
     contexts: Vec<ContextHandle>,
-    pub(super) lanes: Vec<Lane>,
+    pub(super) all: Vec<Target>,
 }
 
 /// A context on a task.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct Target {
     pub(super) context: ContextHandle,
     /// Their outputs go to the devices of the task by turns.
     programs: Vec<ProgramHandle>,
@@ -34,7 +34,7 @@ pub(super) struct Lane {
     pub(super) objects: Vec<ObjectRef>,
 }
 
-impl Lanes {
+impl Targets {
     /// Starts a worker, and reaches all of its tasks in so many contexts.
     pub(super) async fn connect(args: &Args, shape: Shape, contexts: usize) -> Result<Self, Failure> {
         let memory = Some(args.memory.unwrap_or(MEMORY));
@@ -45,18 +45,18 @@ impl Lanes {
             cluster.add(task, Some(address.clone())).map_err(Failure::failed)?;
         }
         let server = Server::builder().credits(shape.credits()).prefer_unix(false).start().await?;
-        let mut connected = Self { worker, server, contexts: Vec::new(), lanes: Vec::new() };
+        let mut connected = Self { worker, server, contexts: Vec::new(), all: Vec::new() };
         for _ in 0..contexts {
             let context = connected.server.create_context(ContextConfig::new(cluster.clone())).await?;
             for index in 0..shape.tasks {
-                connected.lanes.push(Lane::new(&context, index, shape.programs).await?);
+                connected.all.push(Target::new(&context, index, shape.programs).await?);
             }
             connected.contexts.push(context);
         }
         Ok(connected)
     }
 
-    /// Makes so many calls, by turns on all lanes, with up to `window` of them in flight: waits for the oldest, then sends
+    /// Makes so many calls, by turns to all targets, with up to `window` of them in flight: waits for the oldest, then sends
     /// the next.
     pub(super) async fn pump(&self, calls: usize, window: usize) -> Result<(), Failure> {
         let mut in_flight = VecDeque::with_capacity(window);
@@ -66,8 +66,8 @@ impl Lanes {
             {
                 metadata(oldest).await?;
             }
-            let lane = &self.lanes[number % self.lanes.len()];
-            in_flight.push_back(lane.call(number / self.lanes.len()).await?);
+            let target = &self.all[number % self.all.len()];
+            in_flight.push_back(target.call(number / self.all.len()).await?);
         }
         for call in in_flight {
             metadata(call).await?;
@@ -84,7 +84,7 @@ impl Lanes {
     }
 }
 
-impl Lane {
+impl Target {
     async fn new(context: &ContextHandle, task: usize, programs: usize) -> Result<Self, Failure> {
         let task = Shape::task(task);
         let mut registered = Vec::with_capacity(programs);
