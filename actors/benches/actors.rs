@@ -92,7 +92,7 @@ async fn expect_and_answer(actor: &Addr<PendingResults>, generation: u32) {
         let (writer, answer) = promise();
         answers.push(answer);
         let promised = Promised::Answer(writer);
-        Expectation { call, name: "RemoteExecute", deadline, promised, admission: None, holds: Vec::new() }
+        Expectation { call, kind: 5, deadline, promised, admission: None, holds: Box::default() }
     });
     actor.send(Expect(expected.collect())).await.unwrap();
     let reply = || Body::Completed(Reply::RemoteExecute(RemoteExecuteReply { metadata: Default::default() }));
@@ -207,7 +207,7 @@ impl Objects {
         let (done, hear) = oneshot::channel();
         post(&self.session.clone().recipient(), Await(steps.len(), done));
         let answers = self.session.clone().recipient();
-        post(&self.manager.clone().recipient(), Resolve { session: SessionId(1), answers, steps });
+        post(&self.manager.clone().recipient(), Resolve { session: SessionId(1), answers: answers.into(), steps });
         hear.await.unwrap();
     }
 

@@ -29,6 +29,7 @@ fn execute(number: u64) -> Frame {
         time_left_ms: 60_000,
         baggage: Vec::new(),
         readers: Vec::new(),
+        released: Vec::new(),
     };
     let mut frame = Frame::new(CallId::new(number as u32, 7), Body::Call(request.into_call()));
     (frame.number, frame.ack) = (number, number);

@@ -278,8 +278,12 @@ mod tests {
                 time_left_ms: 0,
                 baggage: vec![("k".to_owned(), "v".repeat(MAX_BAGGAGE - 1 + more))],
                 readers: Vec::new(),
+                released: Vec::new(),
             };
             check(good, &execute, "4097 bytes of baggage, at most 4096 are allowed");
+            let execute =
+                RemoteExecuteRequest { baggage: Vec::new(), released: vec![object; MAX_DELETES + more], ..execute };
+            check(good, &execute, "more than 16384 objects to delete in one list");
         }
     }
 }

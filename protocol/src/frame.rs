@@ -304,18 +304,20 @@ pub(crate) struct Head {
 impl Head {
     /// Writes the head, with the checksum over it and `header`.
     pub(crate) fn write(&self, to: &mut [u8; HEAD_LEN], header: &[u8]) {
-        to[0] = self.kind;
-        to[1] = self.flags;
-        to[2..4].fill(0);
-        to[4..8].copy_from_slice(&self.header_len.to_le_bytes());
-        to[8..16].copy_from_slice(&self.payload_len.to_le_bytes());
-        to[16..20].copy_from_slice(&self.call.index.to_le_bytes());
-        to[20..24].copy_from_slice(&self.call.generation.to_le_bytes());
-        to[24..32].copy_from_slice(&self.number.to_le_bytes());
-        to[32..40].copy_from_slice(&self.ack.to_le_bytes());
-        to[40..44].copy_from_slice(&self.payload_crc.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&to[..44]), header);
-        to[44..48].copy_from_slice(&crc.to_le_bytes());
+        let kinds = u32::from_le_bytes([self.kind, self.flags, 0, 0]);
+        let words = [
+            u64::from(kinds) | u64::from(self.header_len) << 32,
+            self.payload_len,
+            u64::from(self.call.index) | u64::from(self.call.generation) << 32,
+            self.number,
+            self.ack,
+            self.payload_crc.into(),
+        ];
+        for (to, word) in to.as_chunks_mut().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
+        }
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&to[..HEAD_LEN - 4]), header);
+        to[HEAD_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// Reads the head; the second value is the checksum that it holds.

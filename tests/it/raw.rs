@@ -206,6 +206,7 @@ pub(crate) fn remote_execute(
         time_left_ms: 1_000,
         baggage: Vec::new(),
         readers: Vec::new(),
+        released: Vec::new(),
     }
 }
 

@@ -129,11 +129,11 @@ impl Receiver {
             &self.expect,
             Expect(vec![Expectation {
                 call,
-                name: R::NAME,
+                kind: R::KIND,
                 deadline: deadline::from_now(timeout).into_std(),
                 promised,
                 admission: None,
-                holds: Vec::new(),
+                holds: Box::default(),
             }]),
         );
         post(&self.outgoing, Outgoing(vec![Frame::new(call, Body::Call(request.into_call())).with_payload(payload)]));

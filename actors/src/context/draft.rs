@@ -51,8 +51,9 @@ impl Draft {
         self.outputs.iter().chain(self.out_chain.as_ref().map(RemoteChain::object))
     }
 
-    /// Inputs that another task owns: they must not be released before the call is done (DESIGN: lifetime).
-    pub(crate) fn holds(&self) -> Vec<ObjectRef> {
+    /// Inputs that another task owns: they must not be released before the call is done, or their owner might hear of the release
+    /// before the receiver has fetched them.
+    pub(crate) fn holds(&self) -> Box<[ObjectRef]> {
         let refs = self.inputs.iter().filter_map(|input| match input {
             ObjectInput::Ref(object) if object.owner() != self.to => Some(object.clone()),
             ObjectInput::Ref(_) | ObjectInput::Id(_) => None,
@@ -87,6 +88,7 @@ impl Draft {
                 baggage: std::mem::take(baggage),
                 // Known when it goes out with others.
                 readers: Vec::new(),
+                released: Vec::new(),
             })),
             Target::Op { device, attrs } => Call::RemoteExecuteOp(Box::new(RemoteExecuteOpRequest {
                 context,
@@ -107,14 +109,6 @@ impl Draft {
         match &self.target {
             Target::Program { .. } => RemoteExecuteRequest::KIND,
             Target::Op { .. } => RemoteExecuteOpRequest::KIND,
-        }
-    }
-
-    /// The name of its kind of call.
-    pub(crate) fn method(&self) -> &'static str {
-        match &self.target {
-            Target::Program { .. } => RemoteExecuteRequest::NAME,
-            Target::Op { .. } => RemoteExecuteOpRequest::NAME,
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct QueuedCall {
     pub(crate) deadline: std::time::Instant,
     pub(crate) promised: Promised,
     pub(crate) admission: Option<Admission>,
-    pub(crate) holds: Vec<ObjectRef>,
+    pub(crate) holds: Box<[ObjectRef]>,
 }
 
 /// A queue and the actor that empties it. The actor is told only when the queue was empty.

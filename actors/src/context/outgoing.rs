@@ -66,8 +66,8 @@ pub(super) fn send(shared: &Arc<ContextShared>, mut park: impl FnMut(ParkedCall)
             Queued::Call(call) => {
                 let QueuedCall { to, call, body, payload, deadline, promised, admission, holds } = *call;
                 let batch = &mut batches[to.position()];
-                let name = body.name();
-                batch.expect.push(Expectation { call, name, deadline, promised, admission, holds });
+                let kind = body.kind();
+                batch.expect.push(Expectation { call, kind, deadline, promised, admission, holds });
                 batch.frames.push(Frame::new(call, Body::Call(body)).with_payload(payload));
             }
         }
@@ -154,6 +154,17 @@ fn alive(link: Link<'_>) -> Result<Link<'_>> {
     if link.receiver.is_alive() { Ok(link) } else { Err(died()) }
 }
 
+/// Released objects go with the last call, if it can take them: a frame of their own, and its answer, would cost a small call a
+/// third as much again. Says whether they do.
+fn carry(released: &mut Vec<ObjectId>, frames: &mut [Frame]) -> bool {
+    let Some(Frame { body: Body::Call(Call::RemoteExecute(request)), .. }) = frames.last_mut() else { return false };
+    let fits = released.len() <= MAX_DELETES;
+    if fits {
+        request.released = std::mem::take(released);
+    }
+    fits
+}
+
 /// What is kept, and objects whose last reference is gone, go behind everything that was queued with them: no call names them
 /// any more.
 fn let_go(shared: &ContextShared, task: TaskIndex, batch: &mut Batch) {
@@ -167,17 +178,75 @@ fn let_go(shared: &ContextShared, task: TaskIndex, batch: &mut Batch) {
         let request = DeleteObjectsRequest { context, objects: objects.to_vec(), mode: DeleteMode::Release };
         Call::DeleteObjects(Box::new(request))
     };
+    if batch.kept.is_empty() && carry(&mut batch.released, &mut batch.frames) {
+        return;
+    }
     let kept = batch.kept.chunks(MAX_DELETES).map(keep);
     for body in kept.chain(batch.released.chunks(MAX_DELETES).map(release)) {
         let call = edge.ticket();
         batch.expect.push(Expectation {
             call,
-            name: body.name(),
+            kind: body.kind(),
             deadline: tokio::time::Instant::now().into_std(),
             promised: Promised::Nothing,
             admission: None,
-            holds: Vec::new(),
+            holds: Box::default(),
         });
         batch.frames.push(Frame::new(call, Body::Call(body)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use remex_protocol::ids::{ContextIndex, DeviceIndex, ObjectPrefix, ProgramIndex};
+
+    use super::*;
+
+    fn object(local: u64) -> ObjectId {
+        ObjectId { prefix: ObjectPrefix(1), local, device: DeviceIndex(0) }
+    }
+
+    fn call(index: u32) -> Frame {
+        let request = RemoteExecuteRequest {
+            context: ContextIndex(0),
+            program: ProgramIndex(0),
+            inputs: Default::default(),
+            outputs: Default::default(),
+            in_chains: Default::default(),
+            out_chain: None,
+            time_left_ms: 1,
+            baggage: Vec::new(),
+            readers: Vec::new(),
+            released: Vec::new(),
+        };
+        Frame::new(CallId::new(index, 0), Body::Call(Call::RemoteExecute(Box::new(request))))
+    }
+
+    fn delete(index: u32) -> Frame {
+        let request =
+            DeleteObjectsRequest { context: ContextIndex(0), objects: vec![object(9)], mode: DeleteMode::Delete };
+        Frame::new(CallId::new(index, 0), Body::Call(Call::DeleteObjects(Box::new(request))))
+    }
+
+    /// I5: no call that was queued before a release comes behind it.
+    #[test]
+    fn released_objects_go_with_the_last_call_or_behind_it() {
+        let mut frames = vec![call(1), call(2)];
+        let mut released = vec![object(1), object(2)];
+        assert!(carry(&mut released, &mut frames) && released.is_empty());
+        let carried: Vec<_> = frames.iter().map(|frame| executed(frame).unwrap().released.clone()).collect();
+        assert_eq!(carried, [vec![], vec![object(1), object(2)]]);
+        let (mut frames, mut released) = (vec![call(1), delete(2)], vec![object(3)]);
+        assert!(!carry(&mut released, &mut frames) && executed(&frames[0]).unwrap().released.is_empty());
+        assert!(!carry(&mut released, &mut []) && released == [object(3)]);
+    }
+
+    #[test]
+    fn more_than_a_call_may_take_along_go_by_themselves() {
+        let mut frames = vec![call(1)];
+        let mut released = vec![object(1); MAX_DELETES + 1];
+        assert!(!carry(&mut released, &mut frames) && released.len() == MAX_DELETES + 1);
+        released.pop();
+        assert!(carry(&mut released, &mut frames));
     }
 }

@@ -36,8 +36,8 @@ impl ParkedCall {
     /// What is to be sent, its own promises, and what is to be expected of it.
     pub(super) fn expected(self) -> (Draft, CallCell, Expectation) {
         let ParkedCall { draft, call, own, promised, admission } = self;
-        let (name, deadline) = (draft.method(), draft.deadline.into_std());
-        let expectation = Expectation { call, name, deadline, promised, admission, holds: draft.holds() };
+        let (kind, deadline) = (draft.kind(), draft.deadline.into_std());
+        let expectation = Expectation { call, kind, deadline, promised, admission, holds: draft.holds() };
         (draft, own, expectation)
     }
 }
@@ -130,7 +130,7 @@ fn withhold(receiver: &Receiver, draft: &Draft, call: CallId, error: Error) {
 fn delete(receiver: &Receiver, context: ContextIndex, objects: Vec<ObjectId>) {
     if !objects.is_empty() {
         let request = DeleteObjectsRequest { context, objects, mode: DeleteMode::Release };
-        tell(receiver, "DeleteObjects", Call::DeleteObjects(Box::new(request)));
+        tell(receiver, Call::DeleteObjects(Box::new(request)));
     }
 }
 
@@ -138,15 +138,15 @@ fn delete(receiver: &Receiver, context: ContextIndex, objects: Vec<ObjectId>) {
 fn fail_objects(receiver: &Receiver, context: ContextIndex, objects: Vec<ObjectId>, error: &Error) {
     if !objects.is_empty() {
         let request = FailObjectsRequest { context, objects, cause: error.remote().clone() };
-        tell(receiver, "FailObjects", Call::FailObjects(Box::new(request)));
+        tell(receiver, Call::FailObjects(Box::new(request)));
     }
 }
 
 /// A call whose answer nobody waits for.
-fn tell(receiver: &Receiver, name: &'static str, body: Call) {
-    let call = receiver.edge.ticket();
+fn tell(receiver: &Receiver, body: Call) {
+    let (call, kind) = (receiver.edge.ticket(), body.kind());
     let deadline = Instant::now().into_std();
-    let (promised, admission, holds) = (Promised::Nothing, None, Vec::new());
-    post(&receiver.expect, Expect(vec![Expectation { call, name, deadline, promised, admission, holds }]));
+    let (promised, admission, holds) = (Promised::Nothing, None, Box::default());
+    post(&receiver.expect, Expect(vec![Expectation { call, kind, deadline, promised, admission, holds }]));
     post(&receiver.outgoing, Outgoing(vec![Frame::new(call, Body::Call(body))]));
 }

@@ -22,13 +22,14 @@ impl Serving {
         session: SessionId,
         at: Instant,
         call: CallId,
-        mut request: RemoteExecuteRequest,
+        mut request: Box<RemoteExecuteRequest>,
         served: &mut Served,
     ) {
+        let released = std::mem::take(&mut request.released);
         match self.check_execute(session, at, call, &mut request) {
             Ok((run, compile)) => {
                 served.compile.extend(compile);
-                served.steps.push(Step::Run(Box::new(run)));
+                served.steps.push(Step::Run(run));
             }
             Err(error) => {
                 let name = self.registry.name(session, request.program);
@@ -36,6 +37,9 @@ impl Serving {
                 let made = request.outputs.iter().map(|output| output.object).chain(request.out_chain);
                 served.steps.push(self.refuse_run(call, RemoteExecuteRequest::KIND, made, error));
             }
+        }
+        if !released.is_empty() {
+            served.steps.push(Step::Release { objects: released });
         }
     }
 
@@ -65,7 +69,7 @@ impl Serving {
         at: Instant,
         call: CallId,
         request: &mut RemoteExecuteRequest,
-    ) -> Result<(Run, Option<ToCompile>)> {
+    ) -> Result<(Box<Run>, Option<ToCompile>)> {
         self.check_made(request.outputs.iter().map(|output| output.object).chain(request.out_chain))?;
         self.localise(&mut request.inputs)?;
         self.localise_chains(&mut request.in_chains)?;
@@ -79,7 +83,7 @@ impl Serving {
             })?;
         }
         let lane = request.outputs.first().map_or(0, |output| self.lane(output.object.device));
-        let run = Run {
+        let run = Box::new(Run {
             call,
             kind: RemoteExecuteRequest::KIND,
             name: bound.name,
@@ -92,7 +96,7 @@ impl Serving {
             deadline: until(at, request.time_left_ms),
             baggage: std::mem::take(&mut request.baggage),
             readers: self.readers(&request.readers),
-        };
+        });
         Ok((run, compile))
     }
 

@@ -55,7 +55,7 @@ pub(super) struct Batch {
     /// The task at the other end, if it is one of the context.
     pub(super) from: Option<TaskIndex>,
     pub(super) at: Instant,
-    pub(super) answers: Recipient<Answers>,
+    pub(super) answers: Arc<Recipient<Answers>>,
 }
 
 /// A call whose bytes are on their way.
@@ -78,7 +78,7 @@ pub(crate) struct Serving {
     pub(crate) registry: Registry,
     pub(super) ops: Arc<OpRegistry>,
     /// Who is answered, by session, and which task that is.
-    sessions: BTreeMap<SessionId, (Recipient<Answers>, Option<TaskIndex>)>,
+    sessions: BTreeMap<SessionId, (Arc<Recipient<Answers>>, Option<TaskIndex>)>,
     announced: BTreeMap<(SessionId, CallId), Announced>,
 }
 
@@ -144,7 +144,7 @@ impl Serving {
     }
 
     /// Who is answered for a session that has not ended.
-    pub(crate) fn answers_of(&self, session: SessionId) -> Option<Recipient<Answers>> {
+    pub(crate) fn answers_of(&self, session: SessionId) -> Option<Arc<Recipient<Answers>>> {
         self.sessions.get(&session).map(|(answers, _)| answers.clone())
     }
 
@@ -190,7 +190,7 @@ impl Serving {
     fn call(&mut self, batch: &Batch, call: CallId, body: Call, payload: Payload, served: &mut Served) {
         let (kind, session, at) = (body.kind(), batch.session, batch.at);
         match body {
-            Call::RemoteExecute(request) => self.execute(session, at, call, *request, served),
+            Call::RemoteExecute(request) => self.execute(session, at, call, request, served),
             Call::RegisterFunction(request) => match payload {
                 Payload::Announced(_) => {
                     self.registry.announce(session, request.program, &request.name);

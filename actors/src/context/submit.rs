@@ -125,7 +125,8 @@ impl ContextShared {
         let (receiver, index) = (&link.receiver, link.index);
         let (mut writer, cell) = call_cell(draft.outputs.len());
         let (task, first_handle) = (draft.to, draft.first_handle);
-        let (outputs, remote_chain) = (draft.outputs.to_vec(), draft.out_chain.clone());
+        let (outputs, remote_chain) =
+            (draft.outputs.iter().cloned().collect::<SmallVec<[ObjectRef; 1]>>(), draft.out_chain.clone());
         // Known or refused before a frame is sent. What is refused is sent all the same: the task refuses it too, and with it
         // fails the outputs for whoever else waits for them (I3).
         let refused = match draft.inferred.take() {
@@ -221,7 +222,7 @@ impl ContextShared {
         })?;
         self.link(to)?;
         let (writer, answer) = promise();
-        let (body, deadline) = (request.into_call(), deadline.into_std());
+        let (body, deadline, holds) = (request.into_call(), deadline.into_std(), holds.into_boxed_slice());
         let (promised, admission) = (Promised::Answer(writer), Some(admission.counted(self.in_flight.enter())));
         let call = self.ingress.push_call(&edge, |call| {
             Queued::Call(Box::new(QueuedCall { to, call, body, payload, deadline, promised, admission, holds }))

@@ -159,8 +159,6 @@ impl Handler<Run> for Executor {
     fn handle(&mut self, Run { tag, tasks, behind, done, early, context }: Run, ctx: &mut Context<Self>) {
         let mut turn = Turn::of(tasks.len() + behind.len());
         let account = Account::new(self.memory.clone(), tag);
-        // Each run holds both, and to clone a recipient costs an allocation.
-        let (done, early) = (Arc::new(done), Arc::new(early));
         for mut task in tasks {
             let (job, lane, program) = (task.job, task.lane, task.program.clone());
             let may_inline = is_inline(&task);

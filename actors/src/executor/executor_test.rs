@@ -18,8 +18,8 @@ struct Rig {
     executor: Addr<Executor>,
     memory: MemoryBudget,
     fulfilled: Probe<Fulfil>,
-    done: actix::Recipient<Fulfil>,
-    early: actix::Recipient<Published>,
+    done: Arc<actix::Recipient<Fulfil>>,
+    early: Arc<actix::Recipient<Published>>,
     _early: Probe<Published>,
 }
 
@@ -29,7 +29,7 @@ impl Rig {
         let config = ExecutorConfig { lanes: vec![1], threads: 1, pool: Pool::Arbiter };
         let executor = Executor::new(&config, memory.clone()).start();
         let ((fulfilled, done), (_early, early)) = (Probe::start(), Probe::start());
-        Self { executor, memory, fulfilled, done, early, _early }
+        Self { executor, memory, fulfilled, done: Arc::new(done), early: Arc::new(early), _early }
     }
 
     fn run(&self, tasks: Vec<Task>, behind: Vec<Behind>) {

@@ -27,9 +27,9 @@ pub struct Run {
     /// [`Fulfil`] as the last one that it takes something of is asked for again, as a task, when that is there.
     pub behind: Vec<Behind>,
     /// Gets the results.
-    pub done: Recipient<Fulfil>,
+    pub done: Arc<Recipient<Fulfil>>,
     /// Gets what is known of outputs before the run is done.
-    pub early: Recipient<Published>,
+    pub early: Arc<Recipient<Published>>,
     /// The context that all of them are of, for programs that call other tasks.
     pub context: Option<Arc<ContextShared>>,
 }

@@ -12,7 +12,6 @@ use std::{
 use actix::Recipient;
 use remex_protocol::{Body, ErrorCode, Frame, Transfers, ids::CallId};
 use tokio::{
-    sync::Notify,
     task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
@@ -21,6 +20,7 @@ use super::{
     Arrived, LinkLost, Silence,
     lane::{Lane, LaneWatch},
     ledger::{Accepted, Ledger},
+    signal::Signal,
 };
 use crate::{
     Error,
@@ -63,14 +63,14 @@ pub(crate) struct Ends {
 pub(super) struct Shared {
     pub(super) epoch: u64,
     pub(super) writer: RefCell<Box<dyn FrameWriter>>,
-    pushed: Notify,
+    pushed: Signal,
     ledger: Rc<RefCell<Ledger>>,
     pub(super) heard: Cell<Instant>,
     /// Whether anything was pushed since this was looked at last.
     spoke: Cell<bool>,
     pub(super) closing: Cell<bool>,
     pub(super) ends: Ends,
-    closed: Notify,
+    closed: Signal,
     lost_already: Cell<bool>,
     /// What a lane can fill; `None`: there can be none.
     pub(super) transfers: Option<Transfers>,
@@ -85,13 +85,13 @@ impl Link {
         let shared = Rc::new(Shared {
             epoch,
             writer: RefCell::new(connection.writer),
-            pushed: Notify::new(),
+            pushed: Signal::default(),
             ledger,
             heard: Cell::new(Instant::now()),
             spoke: Cell::new(true),
             closing: Cell::new(false),
             ends,
-            closed: Notify::new(),
+            closed: Signal::default(),
             lost_already: Cell::new(false),
             transfers: connection.reader.transfers(),
             lane: RefCell::default(),
@@ -153,8 +153,8 @@ impl Link {
     /// Ends the connection when all that was pushed is written, or soon.
     pub(crate) fn close(&self) {
         self.shared.closing.set(true);
-        self.shared.closed.notify_one();
-        self.shared.pushed.notify_one();
+        self.shared.closed.give();
+        self.shared.pushed.give();
     }
 }
 
@@ -197,7 +197,7 @@ impl Shared {
             }
         }
         self.spoke.set(true);
-        self.pushed.notify_one();
+        self.pushed.give();
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Shared {
             if let Err(error) = writer.push_kept(frame) {
                 return self.lose(&error);
             }
-            self.pushed.notify_one();
+            self.pushed.give();
         }
     }
 
@@ -248,7 +248,7 @@ async fn read(mut reader: Box<dyn FrameReader>, shared: Rc<Shared>) {
 
 async fn write(shared: Rc<Shared>) {
     let overdue = async {
-        shared.closed.notified().await;
+        shared.closed.take().await;
         tokio::time::sleep(CLOSE_TIMEOUT).await;
     };
     tokio::select! {
@@ -261,7 +261,7 @@ async fn write(shared: Rc<Shared>) {
 
 async fn write_all(shared: &Shared) {
     loop {
-        shared.pushed.notified().await;
+        shared.pushed.take().await;
         // What is ready to run may have more to say; it goes into the same write.
         behind_the_ready().await;
         if let Err(error) = flush(shared).await {

@@ -23,6 +23,7 @@ mod ledger_test;
 #[cfg(test)]
 mod link_test;
 mod messages;
+mod signal;
 
 pub(crate) use chance::{number, part};
 pub use handshake::{Identity, Place, welcome};

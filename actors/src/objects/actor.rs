@@ -40,11 +40,13 @@ pub struct ObjectManager {
     state: Store,
     /// Names this manager's runs among those of a task.
     tag: u64,
-    sessions: BTreeMap<SessionId, Recipient<Answers>>,
+    sessions: BTreeMap<SessionId, Arc<Recipient<Answers>>>,
     run: Recipient<Run>,
     abort: Recipient<Abort>,
     wanted: Recipient<Wanted>,
     context: Option<Arc<ContextShared>>,
+    /// Where runs tell of themselves: made once, since each batch of runs has it.
+    me: Option<(Arc<Recipient<Fulfil>>, Arc<Recipient<Published>>)>,
     alarm: Alarm,
 }
 
@@ -73,7 +75,7 @@ impl ObjectManager {
         let Neighbours { run, abort, wanted, context, memory, limits, chance } = neighbours;
         let state = Store::new(task, seed, Account::new(memory, tag), limits, chance);
         let sessions = BTreeMap::new();
-        Self { state, tag, sessions, run, abort, wanted, context, alarm: Alarm::default() }
+        Self { state, tag, sessions, run, abort, wanted, context, me: None, alarm: Alarm::default() }
     }
 
     /// Stores a chain that is ready from the beginning.
@@ -115,7 +117,8 @@ impl ObjectManager {
         }
         if !tasks.is_empty() {
             let behind = self.state.behind(&tasks);
-            let (done, early) = (ctx.address().recipient(), ctx.address().recipient());
+            let me = || (Arc::new(ctx.address().recipient()), Arc::new(ctx.address().recipient()));
+            let (done, early) = self.me.get_or_insert_with(me).clone();
             post(&self.run, Run { tag: self.tag, tasks, behind, done, early, context: self.context.clone() });
         }
         if !aborted.is_empty() {
@@ -195,6 +198,7 @@ impl Handler<Resolve> for ObjectManager {
         self.state.set_now(Instant::now().into_std());
         let (session, answers) = (resolve.session, resolve.answers.clone());
         self.sessions.entry(session).or_insert_with(|| answers.clone());
+        self.state.expect_runs(resolve.steps.len());
         let mut rest = Rest { steps: std::mem::take(&mut resolve.steps).into_iter(), current: None, answers };
         for step in rest.steps.by_ref() {
             rest.current = step.named();
@@ -209,7 +213,7 @@ impl Handler<Resolve> for ObjectManager {
 struct Rest {
     steps: std::vec::IntoIter<Step>,
     current: Option<(CallId, u8)>,
-    answers: Recipient<Answers>,
+    answers: Arc<Recipient<Answers>>,
 }
 
 impl Drop for Rest {
@@ -292,6 +296,7 @@ impl Handler<Fulfil> for ObjectManager {
     type Result = ();
 
     fn handle(&mut self, Fulfil(finished): Fulfil, ctx: &mut Context<Self>) {
+        self.state.expect_answers(finished.len());
         for run in finished {
             self.state.counted(run.job, run.lease);
             self.state.finished(run.job, run.outcome);

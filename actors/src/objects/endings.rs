@@ -86,8 +86,8 @@ impl Store {
         };
         let Some(slot) = self.run_job(id).and_then(|run| run.outputs.get_mut(output)) else { return };
         let object = slot.id;
-        let said = slot.inferred.get_or_insert_with(|| metadata.clone());
-        if *said == metadata {
+        let said = slot.inferred.get_or_insert_with(|| Box::new(metadata.clone()));
+        if **said == metadata {
             self.tell_metadata(id, output, metadata);
             if let Some(tensor) = tensor {
                 let lease = self.lease_of_output(id, &tensor);
@@ -121,7 +121,7 @@ impl Store {
             return Err(Error::new(ErrorCode::Internal, message));
         }
         for (i, (output, tensor)) in run.outputs.iter().zip(tensors).enumerate() {
-            if let Some(inferred) = output.inferred.as_ref().filter(|inferred| *inferred != tensor.metadata()) {
+            if let Some(inferred) = output.inferred.as_deref().filter(|inferred| *inferred != tensor.metadata()) {
                 return Err(differs(i, tensor.metadata(), inferred));
             }
         }

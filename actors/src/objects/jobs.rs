@@ -45,8 +45,8 @@ pub struct Caller {
 pub(crate) struct Output {
     pub(crate) id: ObjectId,
     pub(crate) need_metadata: bool,
-    /// What the program's signature says that it will be.
-    pub(crate) inferred: Option<TensorMetadata>,
+    /// What the program's signature says that it will be. Boxed: most programs have none, and each call has outputs.
+    pub(crate) inferred: Option<Box<TensorMetadata>>,
     /// Whether the caller was told its metadata.
     pub(crate) told: bool,
 }
@@ -115,9 +115,10 @@ impl Job {
         }
     }
 
-    /// How many inputs are not there yet.
-    pub(crate) fn waits(&self) -> usize {
-        self.inputs.iter().filter(|input| matches!(input, Input::Waiting(_))).count()
+    /// Which inputs are not there yet.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = usize> {
+        let waiting = self.inputs.iter().enumerate().filter(|(_, input)| matches!(input, Input::Waiting(_)));
+        waiting.map(|(place, _)| place)
     }
 }
 

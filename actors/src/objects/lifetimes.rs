@@ -18,9 +18,15 @@ use super::{
 use crate::{Error, session::SessionId};
 
 impl Store {
-    pub(super) fn delete(&mut self, caller: Caller, objects: Vec<ObjectId>, mode: DeleteMode) {
+    pub(super) fn delete(&mut self, caller: Caller, objects: &[ObjectId], mode: DeleteMode) {
+        let failures = self.give_up(caller.session, objects, mode);
+        self.answer(caller, Reply::DeleteObjects(DeleteObjectsReply { failures }), Bytes::new());
+    }
+
+    /// Says which could not be given up, and why.
+    pub(super) fn give_up(&mut self, session: SessionId, objects: &[ObjectId], mode: DeleteMode) -> Vec<DeleteFailure> {
         let mut failures = Vec::new();
-        for &object in &objects {
+        for &object in objects {
             match self.table.give_up(object, mode) {
                 // Nearly always: nothing is said to nobody.
                 Ok(waiters) if waiters.is_empty() => {}
@@ -37,13 +43,13 @@ impl Store {
                 }
             }
             if !self.imported.is_empty() {
-                self.count_less(caller.session, object, mode);
+                self.count_less(session, object, mode);
             }
         }
         if !self.parts.is_empty() {
-            self.end_parts_of(&objects);
+            self.end_parts_of(objects);
         }
-        self.answer(caller, Reply::DeleteObjects(DeleteObjectsReply { failures }), Bytes::new());
+        failures
     }
 
     /// A session gave up an object of which it may have imported counts.

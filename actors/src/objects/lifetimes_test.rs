@@ -80,6 +80,15 @@ fn a_pinned_object_stays_until_it_is_unpinned() {
 }
 
 #[test]
+fn what_a_call_releases_is_released_and_nothing_is_answered() {
+    let mut rig = Rig::new();
+    rig.put(1, 1).put(2, 2).fetch(3, 1, Origin::Here);
+    let answers = rig.answers.len();
+    rig.step(Step::Release { objects: [1, 99, 1].map(id).to_vec() });
+    assert_eq!((rig.objects(), rig.answers.len()), (1, answers), "what is not there is passed over");
+}
+
+#[test]
 fn what_is_still_referred_to_survives_its_pin() {
     let mut rig = Rig::new();
     rig.put(1, 1);

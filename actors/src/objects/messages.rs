@@ -37,7 +37,7 @@ pub struct Resolve {
     /// The session.
     pub session: SessionId,
     /// Who is answered.
-    pub answers: Recipient<Answers>,
+    pub answers: Arc<Recipient<Answers>>,
     /// What is wanted. Take it out with `std::mem::take`: what is dropped in here is answered with `Internal`.
     pub steps: Vec<Step>,
 }
@@ -52,15 +52,17 @@ impl Drop for Resolve {
 
 /// Answers calls whose object manager died.
 pub(super) fn answer_died(answers: &Recipient<Answers>, calls: impl IntoIterator<Item = (CallId, u8)>) {
+    let mut calls = calls.into_iter().peekable();
+    if calls.peek().is_none() {
+        return;
+    }
     let error = RemoteError::new(ErrorCode::Internal, "the object manager of the context is gone: it died");
     let frame = |(call, kind)| {
         let error = Box::new(error.clone().of_call(call));
         Frame::new(call, Body::Failed { kind, error })
     };
-    let frames: Vec<_> = calls.into_iter().map(frame).collect();
-    if !frames.is_empty() {
-        post(answers, Answers(frames));
-    }
+    let frames: Vec<_> = calls.map(frame).collect();
+    post(answers, Answers(frames));
 }
 
 /// One thing that a call wants of the objects.
@@ -142,6 +144,11 @@ pub enum Step {
         objects: Vec<ObjectId>,
         /// Whether calls that wait for them are to fail.
         mode: DeleteMode,
+    },
+    /// Give back one count of each. Nobody is told how that went.
+    Release {
+        /// The objects.
+        objects: Vec<ObjectId>,
     },
     /// Poison ids that nobody will make.
     Fail {
@@ -356,14 +363,14 @@ impl Step {
             Step::Pin { call, .. } => Some((*call, PinObjectsRequest::KIND)),
             Step::Export { call, .. } => Some((*call, ExportObjectRequest::KIND)),
             Step::Import { call, .. } => Some((*call, ImportObjectRequest::KIND)),
-            Step::Payload { .. } | Step::Cancel { .. } => None,
+            Step::Payload { .. } | Step::Release { .. } | Step::Cancel { .. } => None,
         }
     }
 }
 
 impl Run {
     /// What must be ready: the inputs, and behind them the chains.
-    pub(crate) fn taken(&self) -> impl Iterator<Item = &InputRef> {
+    pub(crate) fn taken(&self) -> impl Iterator<Item = &InputRef> + Clone {
         self.inputs.iter().chain(&self.in_chains)
     }
 

@@ -44,9 +44,22 @@ impl Store {
         Err(self.here(RemoteError::new(ErrorCode::Overloaded, message).with_effect(Effect::NotRun)))
     }
 
-    /// How many of these objects the table does not have.
-    pub(super) fn unknown(&self, objects: impl IntoIterator<Item = ObjectId>) -> usize {
-        objects.into_iter().filter(|object| matches!(self.table.find(*object), Found::Nothing)).count()
+    /// Whether so many objects may be made, and those of `named` besides that the table does not have.
+    pub(super) fn check_named(
+        &mut self,
+        more: usize,
+        named: impl IntoIterator<Item = ObjectId, IntoIter: Clone>,
+    ) -> Result<()> {
+        let named = named.into_iter();
+        let most = self.table.len().saturating_add(more).saturating_add(named.clone().count());
+        // Nearly always there is room for all of them, and to look each up costs more than the rest.
+        let unknown =
+            if most <= self.limits.objects { 0 } else { named.filter(|object| self.is_unknown(*object)).count() };
+        self.check_objects(more + unknown)
+    }
+
+    fn is_unknown(&self, object: ObjectId) -> bool {
+        matches!(self.table.find(object), Found::Nothing)
     }
 
     /// Whether so many more objects may be made.
@@ -99,7 +112,7 @@ impl Store {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.room.is_none() && job.missing > 0) else { return };
         let waiting = waiting(job);
         let sizes: Option<Vec<_>> = waiting.iter().map(|object| self.held_back.get(object)).collect();
-        let Some(sizes) = sizes.filter(|sizes| !sizes.is_empty() && job.missing as usize == job.waits()) else {
+        let Some(sizes) = sizes.filter(|sizes| !sizes.is_empty() && job.missing as usize == job.waits().count()) else {
             return;
         };
         let own = outputs(job).saturating_add(on_disk(&self.table, job));

@@ -22,21 +22,25 @@ use crate::{Error, executor::Task, programs::Executable, session::SessionId};
 
 impl Store {
     /// Looks up the inputs and reserves the outputs of a call; runs it when all is there.
-    pub(super) fn run(&mut self, session: SessionId, run: Run) {
+    pub(super) fn run(&mut self, session: SessionId, run: Box<Run>) {
         let caller = Caller::new(session, run.call);
-        let made: SmallVec<[ObjectId; 3]> = run.made().collect();
-        let inputs = match self.check_made(&run, &made).and_then(|()| self.inputs(&run)) {
+        let inputs = match self.check_made(&run).and_then(|()| self.inputs(&run)) {
             Ok(inputs) => inputs,
-            Err(error) => return self.refuse(caller, run.kind, &made, in_program(error, &run)),
+            Err(error) => {
+                let made: Vec<_> = run.made().collect();
+                return self.refuse(caller, run.kind, &made, in_program(error, &run));
+            }
         };
-        let from: SmallVec<[_; 4]> = run.taken().map(|input| (input.object, input.origin)).collect();
+        for object in run.made() {
+            self.reserve(object, Some(&run.name));
+        }
+        let run = *run;
         let (program, compilation) = match run.program {
             Binding::Ready(program) => (Some(program), None),
             Binding::Compiling(compilation) => (None, Some(compilation)),
         };
         let waiting = inputs.iter().filter(|input| matches!(input, Input::Waiting(_))).count() as u32;
         let missing = waiting + u32::from(compilation.is_some());
-        let name = run.name.clone();
         let work = Work::Run(RunJob {
             kind: run.kind,
             name: run.name,
@@ -51,8 +55,8 @@ impl Store {
             ahead: false,
             inferred: false,
         });
-        made.iter().for_each(|object| self.reserve(*object, Some(&name)));
-        let id = self.add(Job { caller, deadline: run.deadline, inputs, missing, room: None, work }, &from);
+        let job = Job { caller, deadline: run.deadline, inputs, missing, room: None, work };
+        let id = self.add(job, run.inputs.iter().chain(&run.in_chains));
         if let Some(compilation) = compilation {
             self.compiling.entry(compilation).or_default().push(id);
         }
@@ -64,10 +68,10 @@ impl Store {
         }
     }
 
-    fn check_made(&mut self, run: &Run, made: &[ObjectId]) -> Result<(), Error> {
+    fn check_made(&mut self, run: &Run) -> Result<(), Error> {
         self.check_jobs()?;
-        self.check_objects(made.len() + self.unknown(run.taken().map(|input| input.object)))?;
-        for (i, &output) in made.iter().enumerate() {
+        self.check_named(run.made().count(), run.taken().map(|input| input.object))?;
+        for (i, output) in run.made().enumerate() {
             if let Some(error) = self.unusable(output) {
                 return Err(error);
             }
@@ -75,7 +79,7 @@ impl Store {
                 let message = format!("object {output} {why}");
                 Err(self.here(RemoteError::new(ErrorCode::InvalidArgument, message)))
             };
-            if made[..i].contains(&output) {
+            if run.made().take(i).any(|other| other == output) {
                 return invalid("is named for two outputs of the call");
             }
             if run.taken().any(|input| input.object == output) {
@@ -113,20 +117,22 @@ impl Store {
     }
 
     /// Keeps a job whose inputs have been looked up, and waits for those that are not there.
-    pub(super) fn add(&mut self, job: Job, from: &[(ObjectId, Origin)]) -> JobId {
+    pub(super) fn add<'a>(&mut self, job: Job, from: impl Iterator<Item = &'a InputRef> + Clone) -> JobId {
         let deadline = job.deadline;
         self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
         if self.spills {
             self.keep_inputs(&job);
         }
-        let waiting: SmallVec<[bool; 8]> = job.inputs.iter().map(|input| matches!(input, Input::Waiting(_))).collect();
+        let waiting: SmallVec<[usize; 8]> = job.waits().collect();
         let id = self.jobs.insert(job);
-        for &(object, origin) in from {
-            if let Origin::Owner(_) = origin {
-                self.replicas.enter(id, object);
+        for input in from.clone() {
+            if let Origin::Owner(_) = input.origin {
+                self.replicas.enter(id, input.object);
             }
         }
-        for (i, &(object, origin)) in from.iter().enumerate().filter(|(i, _)| waiting[*i]) {
+        let mut from = from.enumerate();
+        for place in waiting {
+            let Some((i, &InputRef { object, origin })) = from.find(|(i, _)| *i == place) else { break };
             if matches!(self.table.find(object), Found::Nothing) {
                 match origin {
                     Origin::Owner(owner) => {
@@ -327,7 +333,7 @@ impl Store {
         for (output, metadata) in inferred.into_iter().enumerate() {
             let Some(metadata) = metadata else { continue };
             if let Some(output) = self.run_job(id).and_then(|run| run.outputs.get_mut(output)) {
-                output.inferred = Some(metadata.clone());
+                output.inferred = Some(Box::new(metadata.clone()));
             }
             if !soon {
                 self.tell_metadata(id, output, metadata);

@@ -162,7 +162,7 @@ impl Store {
     pub(crate) fn step(&mut self, session: SessionId, step: Step) {
         let caller = |call| Caller::new(session, call);
         match step {
-            Step::Run(run) => self.run(session, *run),
+            Step::Run(run) => self.run(session, run),
             Step::Refuse { call, kind, outputs, error } => self.refuse(caller(call), kind, &outputs, error),
             Step::Await { call, object, origin, part, deadline } => {
                 self.fetch(caller(call), object, origin, part, deadline);
@@ -173,7 +173,8 @@ impl Store {
             Step::Part { call, object, offset, data, at } => self.put_part(caller(call), object, offset, &data, at),
             Step::Put { call, object, metadata, data } => self.put(caller(call), object, metadata, data, None),
             Step::Payload { call, data } => self.payload(caller(call), data),
-            Step::Delete { call, objects, mode } => self.delete(caller(call), objects, mode),
+            Step::Delete { call, objects, mode } => self.delete(caller(call), &objects, mode),
+            Step::Release { objects } => _ = self.give_up(session, &objects, DeleteMode::Release),
             Step::Fail { call, objects, cause } => self.fail_objects(caller(call), objects, cause),
             Step::Pin { call, objects, mode } => self.pin(caller(call), objects, mode),
             Step::Export { call, object, at } => self.export(caller(call), object, at),
@@ -187,13 +188,23 @@ impl Store {
 
     /// What is to be done, in order.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
-        take_batch(&mut self.effects)
+        std::mem::take(&mut self.effects)
     }
 
     /// What is to be run, in order. Apart from the effects: a batch has one for each call, and boxing them would cost each an
     /// allocation.
     pub(crate) fn take_runs(&mut self) -> Vec<Task> {
-        take_batch(&mut self.runs)
+        std::mem::take(&mut self.runs)
+    }
+
+    /// So many calls come in one batch: most of them will run. To grow step by step would move them over and over.
+    pub(crate) fn expect_runs(&mut self, calls: usize) {
+        self.runs.reserve(calls);
+    }
+
+    /// So many runs have ended: most of them will be answered.
+    pub(crate) fn expect_answers(&mut self, runs: usize) {
+        self.effects.reserve(runs);
     }
 
     pub(crate) fn earliest(&self) -> Option<Instant> {
@@ -215,8 +226,7 @@ impl Store {
 
     fn fetch(&mut self, caller: Caller, object: ObjectId, origin: Origin, part: Option<Part>, deadline: Instant) {
         let kind = part.map_or(FetchObjectRequest::KIND, |_| FetchPartRequest::KIND);
-        let unknown = self.unknown([object]);
-        let checked = self.check_jobs().and_then(|()| self.check_objects(unknown));
+        let checked = self.check_jobs().and_then(|()| self.check_named(0, [object]));
         let input = checked.and_then(|()| self.input(object, origin));
         match input {
             Err(error) => self.answer_with(caller, kind, error),
@@ -224,7 +234,7 @@ impl Store {
                 let missing = u32::from(matches!(input, Input::Waiting(_)));
                 let inputs = [input].into_iter().collect();
                 let job = Job { caller, deadline, inputs, missing, room: None, work: Work::Fetch(part) };
-                let id = self.add(job, &[(object, origin)]);
+                let id = self.add(job, [InputRef { object, origin }].iter());
                 if missing == 0 {
                     self.start(id);
                 } else {
@@ -386,11 +396,4 @@ impl Store {
             Work::Fetch(_) => None,
         }
     }
-}
-
-/// Takes what was gathered, and makes room for as much: the next batch is likely to be as large, and to grow step by step would
-/// move it over and over.
-fn take_batch<T>(gathered: &mut Vec<T>) -> Vec<T> {
-    let room = Vec::with_capacity(gathered.len());
-    std::mem::replace(gathered, room)
 }

@@ -243,7 +243,8 @@ impl Table {
     /// fail, because he waits for what was explicitly deleted while it was pending. Calls that wait for what was only
     /// released still get it.
     pub(crate) fn give_up(&mut self, id: ObjectId, mode: DeleteMode) -> Result<Vec<Waiter>, NotGivenUp> {
-        let entry = self.entries.get_mut(&id).filter(|entry| !entry.given_up).ok_or(NotGivenUp::Nothing)?;
+        let found = self.entries.get_full_mut(&id).filter(|(_, _, entry)| !entry.given_up);
+        let (place, _, entry) = found.ok_or(NotGivenUp::Nothing)?;
         match mode {
             // Who waits for something that nobody makes has not named an object.
             _ if matches!(entry.state, State::Expected) => return Err(NotGivenUp::Nothing),
@@ -263,7 +264,7 @@ impl Table {
                 Ok(Vec::new())
             }
             State::Ready(_) | State::Spilled(_) | State::Failed(_) => {
-                self.entries.swap_remove(&id);
+                self.entries.swap_remove_index(place);
                 Ok(Vec::new())
             }
             State::Expected => Err(NotGivenUp::Nothing),

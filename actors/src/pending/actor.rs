@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, WeakRecipient};
-use remex_protocol::{Body, Call, ErrorCode, Frame, RemoteError, calls::CancelRequest, ids::CallId};
+use remex_protocol::{Body, Call, ErrorCode, Frame, RemoteError, Rpc, calls::CancelRequest, ids::CallId};
 use tokio::time::Instant;
 
 use super::{Cancelled, Expect, Expectation, Lost, Promised, Replies, expectations::Expectations};
@@ -12,6 +12,7 @@ use crate::{
     alarm::Alarm,
     client::{Edge, Outgoing},
     envelope::post,
+    handles::ObjectRef,
     observe::{Event, Observers, What},
 };
 
@@ -49,9 +50,9 @@ impl PendingResults {
         self.alarm.rang();
         let message = "the call was not done by its deadline: give it more time, or look at what its worker does";
         let error = RemoteError::new(ErrorCode::DeadlineExceeded, message).on_task(&self.receiver);
-        let expired = self.state.expire(Instant::now().into_std(), |late| {
-            let mut error = error.clone().of_call(late.call);
-            if let Some(owners) = owners(&self.receiver, late) {
+        let expired = self.state.expire(Instant::now().into_std(), |call, holds| {
+            let mut error = error.clone().of_call(call);
+            if let Some(owners) = owners(&self.receiver, holds) {
                 error.message = format!("{message}; it takes {owners}: that task may be slow, or gone");
             }
             error.into()
@@ -97,11 +98,11 @@ impl PendingResults {
             let deadline = Instant::now().into_std();
             self.state.expect(Expectation {
                 call: ticket,
-                name: "Cancel",
+                kind: CancelRequest::KIND,
                 deadline,
                 promised: Promised::Nothing,
                 admission: None,
-                holds: Vec::new(),
+                holds: Box::default(),
             });
             frames.push(Frame::new(ticket, Body::Call(Call::Cancel(Box::new(CancelRequest { call })))));
         }
@@ -112,11 +113,11 @@ impl PendingResults {
 }
 
 /// Which inputs of a call other tasks than its receiver have, which it has to fetch from there.
-fn owners(receiver: &str, late: &Expectation) -> Option<String> {
-    let elsewhere = late.holds.iter().filter(|object| object.task().to_string() != receiver);
+fn owners(receiver: &str, holds: &[ObjectRef]) -> Option<String> {
+    let elsewhere = holds.iter().filter(|object| object.task().to_string() != receiver);
     let owners: Vec<_> =
         elsewhere.map(|object| format!("{} from {}", object.id(), object.task())).take(SHOWN).collect();
-    let more = if late.holds.len() > owners.len() { ", …" } else { "" };
+    let more = if holds.len() > owners.len() { ", …" } else { "" };
     (!owners.is_empty()).then(|| owners.join(", ") + more)
 }
 
@@ -232,7 +233,7 @@ mod tests {
     use std::time::Duration;
 
     use actix::AsyncContext;
-    use remex_protocol::handshake::Credits;
+    use remex_protocol::{calls::RemoteExecuteRequest, handshake::Credits};
 
     use super::*;
     use crate::{promise::call_cell, testing::Probe};
@@ -251,11 +252,11 @@ mod tests {
         let deadline = (begin + Duration::from_millis(1500)).into_std();
         let expectation = Expectation {
             call,
-            name: "RemoteExecute",
+            kind: RemoteExecuteRequest::KIND,
             deadline,
             promised: Promised::Call(writer),
             admission: None,
-            holds: Vec::new(),
+            holds: Box::default(),
         };
         post(&pending.recipient(), Expect(vec![expectation]));
         let error = cell.done().await.unwrap_err();
@@ -281,11 +282,11 @@ mod tests {
         let promised = Promised::Call(writer);
         let expectation = Expectation {
             call: edge.ticket(),
-            name: "RemoteExecute",
+            kind: RemoteExecuteRequest::KIND,
             deadline,
             promised,
             admission: None,
-            holds: Vec::new(),
+            holds: Box::default(),
         };
         post(&pending.clone().recipient(), Expect(vec![expectation]));
         assert_eq!(cell.done().await.unwrap_err().code(), ErrorCode::Internal);

@@ -1,26 +1,44 @@
 //! The promises of the calls in flight to one receiver. Pure: time is passed in.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use remex_protocol::{
-    ErrorCode, Reply,
+    Call, ErrorCode, Reply,
     ids::{CallId, ObjectId},
     tensor::TensorMetadata,
 };
 
 use super::{Expectation, Promised};
-use crate::{Error, promise::OutputMetadata};
+use crate::{Error, client::Admission, handles::ObjectRef, promise::OutputMetadata};
 
 /// Calls by the slot that their ticket names.
 #[derive(Debug, Default)]
 pub(crate) struct Expectations {
-    slots: Vec<Option<Expectation>>,
+    slots: Vec<Option<Slot>>,
     live: usize,
+    /// What deadlines are counted from: any time.
+    epoch: Option<Instant>,
     /// Fetches that were not answered, by their object.
     fetches: BTreeMap<ObjectId, CallId>,
     /// No deadline of a call that is waited for is earlier. It may be long over: then a sweep finds nothing.
     earliest: Option<Instant>,
+}
+
+/// An [`Expectation`], in as few bytes as may be: there are a hundred thousand of them.
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    kind: u8,
+    /// Nanoseconds from the epoch.
+    deadline: i64,
+    promised: Promised,
+    /// Given back with the slot.
+    _admission: Option<Admission>,
+    holds: Box<[ObjectRef]>,
 }
 
 impl Expectations {
@@ -37,12 +55,15 @@ impl Expectations {
             self.fetches.insert(ahead.object, expectation.call);
         }
         self.live += 1;
-        self.slots[index] = Some(expectation);
+        let Expectation { call, kind, deadline, promised, admission, holds } = expectation;
+        let deadline = since(*self.epoch.get_or_insert(deadline), deadline);
+        let generation = call.generation;
+        self.slots[index] = Some(Slot { generation, kind, deadline, promised, _admission: admission, holds });
     }
 
     /// Metadata of one output came ahead of the reply. An error says what is wrong with it; then it has changed nothing (I2).
     pub(crate) fn metadata(&mut self, call: CallId, output: u32, metadata: TensorMetadata) -> Result<(), String> {
-        match self.find_mut(call).map(|expectation| &mut expectation.promised) {
+        match self.find_mut(call).map(|slot| &mut slot.promised) {
             Some(Promised::Call(writer)) => writer.metadata(output as usize, metadata),
             Some(Promised::Foreseen(ahead)) => ahead.tell(metadata),
             Some(Promised::Answer(_) | Promised::Nothing) | None => Ok(()),
@@ -51,7 +72,7 @@ impl Expectations {
 
     /// Whether a reply is one that the call may have: an error says what is wrong with it.
     pub(crate) fn check(&self, call: CallId, reply: &Reply) -> Result<(), String> {
-        match (self.find(call).map(|expectation| &expectation.promised), reply) {
+        match (self.find(call).map(|slot| &slot.promised), reply) {
             (Some(Promised::Call(writer)), Reply::RemoteExecute(reply)) => writer.check(&reply.metadata),
             (Some(Promised::Call(writer)), Reply::RemoteExecuteOp(reply)) => writer.check(&reply.metadata),
             (Some(Promised::Call(_)), other) => Err(format!("the reply of call number {}", other.kind())),
@@ -64,7 +85,7 @@ impl Expectations {
     /// never. An error names the call that it contradicts.
     pub(crate) fn foreseen(&mut self, object: ObjectId, metadata: TensorMetadata) -> Result<(), (CallId, String)> {
         let Some(&call) = self.fetches.get(&object) else { return Ok(()) };
-        match self.find_mut(call).map(|expectation| &mut expectation.promised) {
+        match self.find_mut(call).map(|slot| &mut slot.promised) {
             Some(Promised::Foreseen(ahead)) => ahead.tell(metadata).map_err(|why| (call, why)),
             _ => Ok(()),
         }
@@ -73,35 +94,38 @@ impl Expectations {
     /// The reply came (I1: what was promised settles here, unless it did before). False if no such call was in flight:
     /// it is the late reply to one of a lost link.
     pub(crate) fn complete(&mut self, call: CallId, answer: Result<(Reply, Bytes), Error>) -> bool {
-        let Some(expectation) = self.take(call) else { return false };
-        settle(expectation.promised, answer);
+        let Some(slot) = self.take(call) else { return false };
+        settle(slot.promised, answer);
         true
     }
 
     /// Gives up on a call: its promises settle, its slot and credits stay taken until it is answered. False if there was
     /// nothing to give up.
     pub(crate) fn give_up(&mut self, call: CallId, error: Error) -> bool {
-        let expectation = self.slots.get_mut(call.index as usize).and_then(Option::as_mut);
-        let Some(expectation) = expectation.filter(|expectation| expectation.call == call) else { return false };
-        give_up(expectation, &mut self.fetches, error)
+        let slot = self.slots.get_mut(call.index as usize).and_then(Option::as_mut);
+        let Some(slot) = slot.filter(|slot| slot.generation == call.generation) else { return false };
+        give_up(call, slot, &mut self.fetches, error)
     }
 
-    /// Gives up on every call whose deadline has passed, and says which.
-    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn(&Expectation) -> Error) -> Vec<CallId> {
+    /// Gives up on every call whose deadline has passed, and says which. `error` is asked why, with what the call holds.
+    pub(crate) fn expire(&mut self, now: Instant, error: impl Fn(CallId, &[ObjectRef]) -> Error) -> Vec<CallId> {
         let mut expired = Vec::new();
         self.earliest = None;
-        for expectation in self.slots.iter_mut().flatten() {
-            if matches!(expectation.promised, Promised::Nothing) {
+        let Some(epoch) = self.epoch else { return expired };
+        let (now, mut earliest) = (since(epoch, now), i64::MAX);
+        for (call, slot) in in_flight(&mut self.slots) {
+            if matches!(slot.promised, Promised::Nothing) {
                 continue;
             }
-            if expectation.deadline <= now {
-                expired.push(expectation.call);
-                let error = error(expectation);
-                give_up(expectation, &mut self.fetches, error);
+            if slot.deadline <= now {
+                expired.push(call);
+                let error = error(call, &slot.holds);
+                give_up(call, slot, &mut self.fetches, error);
             } else {
-                self.earliest = Some(self.earliest.map_or(expectation.deadline, |at| at.min(expectation.deadline)));
+                earliest = earliest.min(slot.deadline);
             }
         }
+        self.earliest = (earliest < i64::MAX).then(|| at(epoch, earliest)).flatten();
         expired
     }
 
@@ -109,9 +133,9 @@ impl Expectations {
     pub(crate) fn give_up_all(&mut self, error: &Error) -> Vec<CallId> {
         self.earliest = None;
         let mut given_up = Vec::new();
-        for expectation in self.slots.iter_mut().flatten() {
-            if give_up(expectation, &mut self.fetches, error.clone()) {
-                given_up.push(expectation.call);
+        for (call, slot) in in_flight(&mut self.slots) {
+            if give_up(call, slot, &mut self.fetches, error.clone()) {
+                given_up.push(call);
             }
         }
         given_up
@@ -122,17 +146,19 @@ impl Expectations {
         self.live = 0;
         self.earliest = None;
         self.fetches.clear();
-        let lost = self.slots.iter_mut().filter_map(Option::take);
-        lost.map(|expectation| {
-            expectation.promised.fail(error.clone());
-            expectation.call
-        })
-        .collect()
+        let mut lost = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(slot) = slot.take() {
+                lost.push(CallId::new(index as u32, slot.generation));
+                slot.promised.fail(error.clone());
+            }
+        }
+        lost
     }
 
     /// What a call that is in flight is; empty if it is not.
     pub(crate) fn name(&self, call: CallId) -> &'static str {
-        self.find(call).map_or("", |expectation| expectation.name)
+        self.find(call).and_then(|slot| Call::name_of(slot.kind)).unwrap_or_default()
     }
 
     /// When to call [`expire`](Self::expire) next.
@@ -140,17 +166,18 @@ impl Expectations {
         self.earliest
     }
 
-    fn find(&self, call: CallId) -> Option<&Expectation> {
-        self.slots.get(call.index as usize)?.as_ref().filter(|expectation| expectation.call == call)
+    fn find(&self, call: CallId) -> Option<&Slot> {
+        self.slots.get(call.index as usize)?.as_ref().filter(|slot| slot.generation == call.generation)
     }
 
-    fn find_mut(&mut self, call: CallId) -> Option<&mut Expectation> {
-        self.slots.get_mut(call.index as usize)?.as_mut().filter(|expectation| expectation.call == call)
+    fn find_mut(&mut self, call: CallId) -> Option<&mut Slot> {
+        self.slots.get_mut(call.index as usize)?.as_mut().filter(|slot| slot.generation == call.generation)
     }
 
-    fn take(&mut self, call: CallId) -> Option<Expectation> {
-        let taken = self.slots.get_mut(call.index as usize)?.take_if(|expectation| expectation.call == call)?;
-        forget_fetch(&taken, &mut self.fetches);
+    fn take(&mut self, call: CallId) -> Option<Slot> {
+        let slot = self.slots.get_mut(call.index as usize)?;
+        let taken = slot.take_if(|slot| slot.generation == call.generation)?;
+        forget_fetch(call, &taken, &mut self.fetches);
         self.live -= 1;
         if self.live == 0 {
             // So that an idle tracker has no timer.
@@ -160,10 +187,28 @@ impl Expectations {
     }
 }
 
+/// The calls that have a slot.
+fn in_flight(slots: &mut [Option<Slot>]) -> impl Iterator<Item = (CallId, &mut Slot)> {
+    let slots = slots.iter_mut().enumerate();
+    slots.filter_map(|(index, slot)| slot.as_mut().map(|slot| (CallId::new(index as u32, slot.generation), slot)))
+}
+
+/// Nanoseconds from `epoch` to `at`, as far as a number goes: 292 years.
+fn since(epoch: Instant, at: Instant) -> i64 {
+    let nanos = |from: Instant, to: Instant| i64::try_from(to.duration_since(from).as_nanos()).unwrap_or(i64::MAX);
+    if at >= epoch { nanos(epoch, at) } else { -nanos(at, epoch) }
+}
+
+/// The other way. `None` where the clock does not go so far.
+fn at(epoch: Instant, nanos: i64) -> Option<Instant> {
+    let distance = Duration::from_nanos(nanos.unsigned_abs());
+    if nanos >= 0 { epoch.checked_add(distance) } else { epoch.checked_sub(distance) }
+}
+
 /// Settles what was promised of a call that is not answered. False if that was done before.
-fn give_up(expectation: &mut Expectation, fetches: &mut BTreeMap<ObjectId, CallId>, error: Error) -> bool {
-    forget_fetch(expectation, fetches);
-    match std::mem::replace(&mut expectation.promised, Promised::Nothing) {
+fn give_up(call: CallId, slot: &mut Slot, fetches: &mut BTreeMap<ObjectId, CallId>, error: Error) -> bool {
+    forget_fetch(call, slot, fetches);
+    match std::mem::replace(&mut slot.promised, Promised::Nothing) {
         Promised::Nothing => false,
         promised => {
             promised.fail(error);
@@ -172,9 +217,9 @@ fn give_up(expectation: &mut Expectation, fetches: &mut BTreeMap<ObjectId, CallI
     }
 }
 
-fn forget_fetch(expectation: &Expectation, fetches: &mut BTreeMap<ObjectId, CallId>) {
-    if let Promised::Foreseen(ahead) = &expectation.promised
-        && fetches.get(&ahead.object) == Some(&expectation.call)
+fn forget_fetch(call: CallId, slot: &Slot, fetches: &mut BTreeMap<ObjectId, CallId>) {
+    if let Promised::Foreseen(ahead) = &slot.promised
+        && fetches.get(&ahead.object) == Some(&call)
     {
         fetches.remove(&ahead.object);
     }
@@ -202,9 +247,10 @@ fn metadata_of(reply: Reply) -> Result<OutputMetadata, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use remex_protocol::calls::RemoteExecuteReply;
+    use remex_protocol::{
+        Rpc,
+        calls::{RemoteExecuteReply, RemoteExecuteRequest},
+    };
 
     use super::{
         super::{Ahead, Early},
@@ -220,11 +266,11 @@ mod tests {
         let promised = Promised::Call(writer);
         state.expect(Expectation {
             call: CallId::new(index, 0),
-            name: "RemoteExecute",
+            kind: RemoteExecuteRequest::KIND,
             deadline,
             promised,
             admission: None,
-            holds: Vec::new(),
+            holds: Box::default(),
         });
         cell
     }
@@ -243,9 +289,9 @@ mod tests {
         let (start, second) = (now(), Duration::from_secs(1));
         let mut state = Expectations::default();
         let cell = expect(&mut state, 0, start + second);
-        assert_eq!(state.expire(start, |_| failure(ErrorCode::DeadlineExceeded)), []);
+        assert_eq!(state.expire(start, |_, _| failure(ErrorCode::DeadlineExceeded)), []);
         assert_eq!(state.earliest(), Some(start + second));
-        assert_eq!(state.expire(start + second, |_| failure(ErrorCode::DeadlineExceeded)), [CallId::new(0, 0)]);
+        assert_eq!(state.expire(start + second, |_, _| failure(ErrorCode::DeadlineExceeded)), [CallId::new(0, 0)]);
         assert!(!state.give_up(CallId::new(0, 0), failure(ErrorCode::Cancelled)));
         assert!(state.complete(CallId::new(0, 0), done()), "the slot waits for the reply");
         assert!(!state.complete(CallId::new(0, 0), done()), "and then for nothing");
@@ -284,7 +330,7 @@ mod tests {
     fn an_object_that_is_not_what_was_said_of_it_is_refused() {
         use crate::promise::promise;
         use remex_protocol::{
-            calls::FetchObjectReply,
+            calls::{FetchObjectReply, FetchObjectRequest},
             ids::{DeviceIndex, ObjectPrefix},
             tensor::DType,
         };
@@ -292,11 +338,11 @@ mod tests {
         let metadata = |len: u64| TensorMetadata::new(DType::U8, [len]);
         let mut state = Expectations::default();
         let ((early, foreseen), (writer, answer)) = (promise(), promise());
-        let (call, name) = (CallId::new(0, 0), "FetchObject");
+        let (call, kind) = (CallId::new(0, 0), FetchObjectRequest::KIND);
         let object = ObjectId { prefix: ObjectPrefix(1), local: 2, device: DeviceIndex(0) };
         let ahead = Ahead { object, early: Early::Awaited(early), answer: writer };
         let promised = Promised::Foreseen(Box::new(ahead));
-        state.expect(Expectation { call, name, deadline: now(), promised, admission: None, holds: Vec::new() });
+        state.expect(Expectation { call, kind, deadline: now(), promised, admission: None, holds: Box::default() });
         let fetched = |len| Reply::FetchObject(FetchObjectReply { metadata: metadata(len) });
         assert_eq!(state.check(call, &fetched(9)), Ok(()), "nothing was said yet");
         state.metadata(call, 0, metadata(1)).unwrap();
@@ -319,6 +365,25 @@ mod tests {
         let codes: Vec<_> = cells.iter().map(|cell| cell.try_done().unwrap().unwrap_err().code()).collect();
         assert_eq!(codes, [ErrorCode::RpcUnavailable, ErrorCode::Cancelled]);
         assert!((0..2).all(|i| state.complete(CallId::new(i, 0), done())));
+    }
+
+    #[test]
+    fn a_call_in_flight_takes_few_bytes() {
+        assert!(size_of::<Option<Slot>>() <= 72, "{} bytes", size_of::<Option<Slot>>());
+    }
+
+    /// A deadline may be before the one that came first.
+    #[test]
+    fn deadlines_come_in_any_order() {
+        let (start, second) = (now(), Duration::from_secs(1));
+        let mut state = Expectations::default();
+        let _cells = [3, 1, 2].map(|at| expect(&mut state, at, start + at * second));
+        let late = |state: &mut Expectations, at| {
+            state.expire(start + at * second, |_, _| failure(ErrorCode::DeadlineExceeded))
+        };
+        assert_eq!((late(&mut state, 0), state.earliest()), (vec![], Some(start + second)));
+        assert_eq!((late(&mut state, 1), state.earliest()), (vec![CallId::new(1, 0)], Some(start + 2 * second)));
+        assert_eq!((late(&mut state, 3).len(), state.earliest()), (2, None));
     }
 
     #[test]

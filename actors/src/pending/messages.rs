@@ -29,8 +29,8 @@ pub struct Expect(pub Vec<Expectation>);
 pub struct Expectation {
     /// The call.
     pub call: CallId,
-    /// What is called.
-    pub name: &'static str,
+    /// The number of its kind.
+    pub kind: u8,
     /// When to give up on it.
     pub deadline: Instant,
     /// What was promised.
@@ -38,7 +38,7 @@ pub struct Expectation {
     /// Its credits: used again when the reply has come, not before.
     pub admission: Option<Admission>,
     /// Objects that must not be given up before it is answered.
-    pub holds: Vec<ObjectRef>,
+    pub holds: Box<[ObjectRef]>,
 }
 
 /// What was promised to the caller.

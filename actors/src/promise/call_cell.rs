@@ -14,12 +14,17 @@ use crate::{Error, Result};
 /// Metadata of the outputs of a call, `None` where it is not known.
 pub type OutputMetadata = SmallVec<[Option<TensorMetadata>; 1]>;
 
-/// What is known of a call.
+/// What is known of a call. Boxed: a client has a hundred thousand calls in flight, and of most nothing is known yet.
 #[derive(Debug)]
-struct State {
-    /// Settled last (I2): how the call ended.
-    outcome: Option<Result<()>>,
-    metadata: OutputMetadata,
+enum State {
+    /// Nothing.
+    Pending,
+    /// What outputs will be, ahead of the outcome.
+    Known(Box<OutputMetadata>),
+    /// Settled last (I2): the call is done.
+    Done(Box<OutputMetadata>),
+    /// The same: it failed. What was known before stays known.
+    Failed(Box<(Error, OutputMetadata)>),
 }
 
 /// An output is not what was said of it before (I2).
@@ -31,34 +36,48 @@ fn differs(output: usize, given: &TensorMetadata, said: &TensorMetadata) -> Stri
 }
 
 impl State {
-    /// Whether what is said now differs from what was said before.
-    fn check(&self, output: usize, metadata: &TensorMetadata) -> Result<(), String> {
-        match self.metadata.get(output) {
-            None => Err(format!("metadata of output {output} of a call with {} outputs", self.metadata.len())),
-            Some(Some(said)) if said != metadata => Err(differs(output, metadata, said)),
-            Some(_) => Ok(()),
+    fn outcome(&self) -> Option<Result<()>> {
+        match self {
+            State::Pending | State::Known(_) => None,
+            State::Done(_) => Some(Ok(())),
+            State::Failed(failed) => Some(Err(failed.0.clone())),
         }
+    }
+
+    /// What was said of an output.
+    fn said(&self, output: usize) -> Option<&TensorMetadata> {
+        let metadata = match self {
+            State::Pending => return None,
+            State::Known(metadata) | State::Done(metadata) => metadata,
+            State::Failed(failed) => &failed.1,
+        };
+        metadata.get(output)?.as_ref()
     }
 
     /// What is known of an output's metadata; it may be known long before the outcome.
     fn metadata(&self, output: usize) -> Option<Result<TensorMetadata>> {
-        if let Some(Some(metadata)) = self.metadata.get(output) {
+        if let Some(metadata) = self.said(output) {
             return Some(Ok(metadata.clone()));
         }
-        match self.outcome.as_ref()? {
-            Ok(()) => Some(Err(Error::new(
-                ErrorCode::Internal,
-                format!("the call is done but nothing was said of output {output}'s metadata"),
-            ))),
-            Err(error) => Some(Err(error.clone())),
-        }
+        Some(Err(self.outcome()?.err().unwrap_or_else(|| {
+            let message = format!("the call is done but nothing was said of output {output}'s metadata");
+            Error::new(ErrorCode::Internal, message)
+        })))
     }
 
     /// The metadata of an output whose value is ready.
     fn ready(&self, output: usize) -> Option<Result<TensorMetadata>> {
-        match self.outcome.as_ref()? {
+        match self.outcome()? {
             Ok(()) => self.metadata(output),
-            Err(error) => Some(Err(error.clone())),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether what is said now differs from what was said before.
+    fn check(&self, output: usize, metadata: &TensorMetadata) -> Result<(), String> {
+        match self.said(output) {
+            Some(said) if said != metadata => Err(differs(output, metadata, said)),
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -79,18 +98,17 @@ pub struct CallWriter {
 
 /// A cell for a call with so many outputs.
 pub(crate) fn call_cell(outputs: usize) -> (CallWriter, CallCell) {
-    let metadata = SmallVec::from_elem(None, outputs);
-    let shared = Arc::new(Shared::new(State { outcome: None, metadata }));
+    let shared = Arc::new(Shared::new(State::Pending));
     (CallWriter { shared: Some(shared.clone()), early: false, outputs: outputs as u32 }, CallCell(shared))
 }
 
 impl CallCell {
     pub(crate) async fn done(&self) -> Result<()> {
-        Wait::new(self.0.clone(), |state: &State| state.outcome.clone()).await
+        Wait::new(self.0.clone(), State::outcome).await
     }
 
     pub(crate) fn try_done(&self) -> Option<Result<()>> {
-        self.0.read(|state| state.outcome.clone())
+        self.0.read(State::outcome)
     }
 
     pub(crate) async fn metadata(&self, output: usize) -> Result<TensorMetadata> {
@@ -103,7 +121,7 @@ impl CallCell {
 
     /// Whether an output's metadata is known.
     pub(crate) fn is_known(&self, output: usize) -> bool {
-        self.0.read(|state| matches!(state.metadata.get(output), Some(Some(_))))
+        self.0.read(|state| state.said(output).is_some())
     }
 
     pub(crate) async fn ready(&self, output: usize) -> Result<TensorMetadata> {
@@ -120,11 +138,18 @@ impl CallWriter {
     /// if it was known to be something else, or if there is no such output; then the call is to fail.
     pub fn metadata(&mut self, output: usize, metadata: TensorMetadata) -> Result<(), String> {
         let Some(shared) = &self.shared else { return Ok(()) };
+        let outputs = self.outputs as usize;
+        if output >= outputs {
+            return Err(format!("metadata of output {output} of a call with {outputs} outputs"));
+        }
         self.early = true;
         shared.write(|state| {
             state.check(output, &metadata)?;
-            if let Some(slot @ None) = state.metadata.get_mut(output) {
-                *slot = Some(metadata);
+            if let State::Pending = state {
+                *state = State::Known(Box::new(SmallVec::from_elem(None, outputs)));
+            }
+            if let State::Known(known) = state {
+                known[output].get_or_insert(metadata);
             }
             Ok(())
         })
@@ -135,7 +160,7 @@ impl CallWriter {
         let Some(shared) = &self.shared else { return };
         self.early = inferred.iter().any(Option::is_some);
         if self.early {
-            shared.write(|state| state.metadata = inferred);
+            shared.write(|state| *state = State::Known(Box::new(inferred)));
         }
     }
 
@@ -171,13 +196,18 @@ impl Drop for CallWriter {
 
 fn settle(shared: &Shared<State>, outcome: Result<OutputMetadata>) {
     shared.write(|state| {
-        state.outcome = Some(outcome.map(|given| {
-            for (slot, metadata) in state.metadata.iter_mut().zip(given) {
-                if slot.is_none() {
-                    *slot = metadata;
-                }
+        let known = match std::mem::replace(state, State::Pending) {
+            State::Known(known) => *known,
+            State::Pending | State::Done(_) | State::Failed(_) => OutputMetadata::new(),
+        };
+        *state = match outcome {
+            Ok(given) if known.is_empty() => State::Done(Box::new(given)),
+            Ok(given) => {
+                let mut given = given.into_iter();
+                State::Done(Box::new(known.into_iter().map(|known| known.or(given.next().flatten())).collect()))
             }
-        }));
+            Err(error) => State::Failed(Box::new((error, known))),
+        };
     });
 }
 

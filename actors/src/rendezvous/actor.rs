@@ -220,7 +220,7 @@ mod tests {
         let to = rendezvous();
         let (probe, answers) = Probe::<Answers>::start();
         let arrival = |index, text| Arrival {
-            answer: Answer::new(CallId::new(index, 0), answers.clone()),
+            answer: Answer::new(CallId::new(index, 0), answers.clone().into()),
             key: key("a"),
             datum: datum(text),
             until: after(SECOND),

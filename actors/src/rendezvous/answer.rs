@@ -1,5 +1,7 @@
 //! The answer that a call of another task still has to get.
 
+use std::sync::Arc;
+
 use actix::Recipient;
 use remex_protocol::{
     Body, ErrorCode, Frame, Reply, Rpc,
@@ -16,13 +18,13 @@ pub struct Answer(Option<To>);
 
 #[derive(Debug)]
 enum To {
-    Session(CallId, Recipient<Answers>),
+    Session(CallId, Arc<Recipient<Answers>>),
     Here(oneshot::Sender<Result<()>>),
 }
 
 impl Answer {
     /// The answer to `call`, which goes to the session of `answers`.
-    pub fn new(call: CallId, answers: Recipient<Answers>) -> Self {
+    pub fn new(call: CallId, answers: Arc<Recipient<Answers>>) -> Self {
         Self(Some(To::Session(call, answers)))
     }
 

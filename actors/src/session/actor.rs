@@ -1,6 +1,6 @@
 //! The accepting end of a link, as an actor.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use remex_protocol::{
@@ -16,7 +16,7 @@ use super::{
     Answers, Attach, Calls, Change, Control, Controlled, Ended, Exchange, Incoming, Opened, Resume, SessionId, Shut,
     door::Door,
     ending::unavailable,
-    held::{Held, HeldLimits},
+    held::{Held, HeldLimits, most_kept},
     routing::{context_of, index_taken, is_for_context, refused},
 };
 use crate::{
@@ -26,10 +26,6 @@ use crate::{
     objects::SessionEnded,
     observe::{Observers, SessionEvent},
 };
-
-/// Most replies that are kept because the caller has not acknowledged them; twice its credits of calls, where these are more.
-/// One that keeps to its credits and acknowledges with its heartbeats stays far below.
-pub const MAX_KEPT_REPLIES: usize = 65_536;
 
 /// Serves one caller.
 #[derive(Debug)]
@@ -59,6 +55,8 @@ pub struct Session {
     pub(super) held: Option<Held>,
     pub(super) most_held: HeldLimits,
     /// Observers were told that it has begun.
+    /// Where answers go: made once, since each batch of calls has it.
+    me: Option<Arc<Recipient<Answers>>>,
     pub(super) has_begun: bool,
     pub(super) has_ended: bool,
 }
@@ -76,11 +74,6 @@ pub struct Upstream {
     pub credits: Credits,
     /// Who watches sessions.
     pub observers: Observers,
-}
-
-/// A caller acknowledges answers with its next frame, so as many as it may have in flight can be kept at one time.
-pub(super) fn most_kept(credits: Credits) -> usize {
-    MAX_KEPT_REPLIES.max((credits.calls as usize).saturating_mul(2))
 }
 
 impl Session {
@@ -111,6 +104,7 @@ impl Session {
             contexts: BTreeMap::new(),
             announced: BTreeMap::new(),
             held: None,
+            me: None,
             has_begun: false,
             has_ended: false,
         }
@@ -191,7 +185,8 @@ impl Session {
         let at = Instant::now().into_std();
         match self.contexts.get(&index) {
             Some(context) => {
-                let answers = ctx.address().recipient();
+                let me = || Arc::new(ctx.address().recipient());
+                let answers = self.me.get_or_insert_with(me).clone();
                 post(&context.calls, Calls { session: self.id, from: context.peer, answers, at, calls });
             }
             None => {
@@ -230,7 +225,7 @@ impl Session {
     /// Which context knows the call is not said, so all are told.
     fn cancel(&mut self, cancel: CallId, call: CallId, ctx: &mut Context<Self>) {
         for context in self.contexts.values() {
-            let (at, answers) = (Instant::now().into_std(), ctx.address().recipient());
+            let (at, answers) = (Instant::now().into_std(), Arc::new(ctx.address().recipient()));
             let calls = vec![Incoming::Cancel { call }];
             post(&context.calls, Calls { session: self.id, from: context.peer, answers, at, calls });
         }

@@ -8,6 +8,15 @@ use remex_protocol::{Frame, encode_frame, frame::MAX_HEADER, handshake::Credits}
 /// far fewer.
 pub const MAX_HELD_FRAMES: usize = 65_536;
 
+/// Most replies that are kept because the caller has not acknowledged them; twice its credits of calls, where these are more.
+/// One that keeps to its credits and acknowledges with its heartbeats stays far below.
+pub const MAX_KEPT_REPLIES: usize = 65_536;
+
+/// A caller acknowledges answers with its next frame, so as many as it may have in flight can be kept at one time.
+pub(super) fn most_kept(credits: Credits) -> usize {
+    MAX_KEPT_REPLIES.max((credits.calls as usize).saturating_mul(2))
+}
+
 /// How much may wait (I8).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeldLimits {

@@ -1,6 +1,6 @@
 //! What a `Session` is told and what it tells.
 
-use std::{fmt, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub struct Calls {
     /// The task at the other end, if it is one of the context.
     pub from: Option<TaskIndex>,
     /// Who is answered.
-    pub answers: Recipient<Answers>,
+    pub answers: Arc<Recipient<Answers>>,
     /// When the calls came.
     pub at: Instant,
     /// What came.

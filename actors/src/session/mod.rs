@@ -24,9 +24,9 @@ mod routing;
 #[cfg(test)]
 mod session_test;
 
-pub use actor::{MAX_KEPT_REPLIES, Session, Upstream};
+pub use actor::{Session, Upstream};
 pub use door::Door;
-pub use held::MAX_HELD_FRAMES;
+pub use held::{MAX_HELD_FRAMES, MAX_KEPT_REPLIES};
 pub use messages::{
     Answers, Attach, Calls, Change, Control, Controlled, End, Ended, Exchange, Incoming, Opened, Resume, SessionId,
     Shut,

@@ -10,7 +10,10 @@ use remex_protocol::{
     ids::CallId,
 };
 
-use super::{actor::most_kept, held::HeldLimits, *};
+use super::{
+    held::{HeldLimits, most_kept},
+    *,
+};
 use crate::{
     envelope::post,
     fabric::{Connection, direct},

@@ -37,7 +37,7 @@ impl Watch {
 
 impl Promised {
     pub(super) fn of(client: usize, number: u64, what: &'static str, call: &Execution, due: Instant) -> Self {
-        Self { number, chain: call.chain.clone(), handles: call.handles.clone(), due, client, what }
+        Self { number, chain: call.chain.clone(), handles: call.handles.to_vec(), due, client, what }
     }
 }
 

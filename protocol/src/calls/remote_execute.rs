@@ -19,7 +19,8 @@ use crate::{
 /// [context u16, program u32, inputs [[prefix u64, local u64, device u16, origin u32]],
 ///  outputs [[prefix u64, local u64, device u16, need_metadata bool]],
 ///  in_chains [[prefix u64, local u64, device u16, origin u32]], out_chain nil or [prefix u64, local u64, device u16],
-///  time_left_ms u64, baggage [[key str, value str]], readers [[output u32, task u16]] or left out if there are none]
+///  time_left_ms u64, baggage [[key str, value str]], readers [[output u32, task u16]],
+///  released [[prefix u64, local u64, device u16]] or left out if there are none]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteExecuteRequest {
@@ -46,8 +47,13 @@ pub struct RemoteExecuteRequest {
     pub baggage: Vec<(String, String)>,
     /// Other tasks that will fetch an output for calls that were made with this one: they are told its metadata as soon as it is
     /// known, and need not ask first. A hint: one that means nothing to the receiver is passed over. At most `MAX_ARGS`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::bounded::args")]
+    #[serde(default, deserialize_with = "crate::bounded::args")]
     pub readers: Vec<Reader>,
+    /// Objects of the receiver of which the sender gives one count back once this call has its inputs, whatever becomes of the
+    /// call: as [`DeleteObjects`](super::DeleteObjectsRequest) of mode release does, but nobody is told how that went. At most
+    /// `MAX_DELETES`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::bounded::deletes")]
+    pub released: Vec<ObjectId>,
 }
 
 /// A task that will fetch an output.

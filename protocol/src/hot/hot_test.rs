@@ -20,6 +20,7 @@ fn request(rng: &mut SmallRng) -> RemoteExecuteRequest {
         device: DeviceIndex(any(rng) as u16),
     };
     let (inputs, outputs) = (rng.random_range(0..20), rng.random_range(0..20));
+    let released = if rng.random() { 0 } else { rng.random_range(0..20) };
     RemoteExecuteRequest {
         context: ContextIndex(any(rng) as u16),
         program: ProgramIndex(any(rng) as u32),
@@ -32,6 +33,7 @@ fn request(rng: &mut SmallRng) -> RemoteExecuteRequest {
         time_left_ms: any(rng),
         baggage: Vec::new(),
         readers: Vec::new(),
+        released: (0..released).map(|_| object(rng)).collect(),
     }
 }
 

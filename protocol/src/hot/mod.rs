@@ -34,9 +34,10 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, request: &RemoteExecuteRequest) 
     if !is_usual || request.out_chain.is_some() {
         return false;
     }
-    let objects = request.inputs.len() + request.outputs.len();
-    let mut to = Writer::new(out, 8 * LONGEST + objects * (OBJECT + 6));
-    to.array(8);
+    let objects = request.inputs.len() + request.outputs.len() + request.released.len();
+    let releases = !request.released.is_empty();
+    let mut to = Writer::new(out, 10 * LONGEST + objects * (OBJECT + 6));
+    to.array(9 + usize::from(releases));
     to.uint(request.context.0.into());
     to.uint(request.program.0.into());
     to.array(request.inputs.len());
@@ -55,6 +56,10 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, request: &RemoteExecuteRequest) 
     to.nil();
     to.uint(request.time_left_ms);
     to.array(0);
+    to.array(0);
+    if releases {
+        to.objects(&request.released);
+    }
     to.finish();
     true
 }
@@ -87,11 +92,7 @@ pub(crate) fn encode_delete(out: &mut Vec<u8>, request: &DeleteObjectsRequest) {
     let mut to = Writer::new(out, 4 * LONGEST + request.objects.len() * (OBJECT + 1));
     to.array(3);
     to.uint(request.context.0.into());
-    to.array(request.objects.len());
-    for object in &request.objects {
-        to.array(3);
-        to.object(object);
-    }
+    to.objects(&request.objects);
     to.uint(u8::from(request.mode).into());
     to.finish();
 }
@@ -99,7 +100,8 @@ pub(crate) fn encode_delete(out: &mut Vec<u8>, request: &DeleteObjectsRequest) {
 /// Reads a request; `None` leaves it to the codec.
 pub(crate) fn decode_request(header: &[u8]) -> Option<RemoteExecuteRequest> {
     let mut reader = Reader(header);
-    reader.array_of(8)?;
+    let fields = reader.array(10)?;
+    (fields >= 9).then_some(())?;
     let context = ContextIndex(reader.uint()?);
     let program = ProgramIndex(reader.uint()?);
     let mut inputs = SmallVec::new();
@@ -117,6 +119,8 @@ pub(crate) fn decode_request(header: &[u8]) -> Option<RemoteExecuteRequest> {
     (reader.byte()? == NIL).then_some(())?;
     let time_left_ms = reader.uint()?;
     reader.array_of(0)?;
+    reader.array_of(0)?;
+    let released = if fields == 10 { reader.objects(MAX_DELETES)? } else { Vec::new() };
     reader.end(RemoteExecuteRequest {
         context,
         program,
@@ -127,6 +131,7 @@ pub(crate) fn decode_request(header: &[u8]) -> Option<RemoteExecuteRequest> {
         time_left_ms,
         baggage,
         readers,
+        released,
     })
 }
 
@@ -158,13 +163,7 @@ pub(crate) fn decode_delete(header: &[u8]) -> Option<DeleteObjectsRequest> {
     let mut reader = Reader(header);
     reader.array_of(3)?;
     let context = ContextIndex(reader.uint()?);
-    let len = reader.array(MAX_DELETES)?;
-    // Each object has four bytes at least: nothing is allocated that is not there.
-    let mut objects = Vec::with_capacity(len.min(reader.0.len() / 4));
-    for _ in 0..len {
-        reader.array_of(3)?;
-        objects.push(reader.object()?);
-    }
+    let objects = reader.objects(MAX_DELETES)?;
     let mode = DeleteMode::try_from(reader.uint::<u8>()?).ok()?;
     reader.end(DeleteObjectsRequest { context, objects, mode })
 }

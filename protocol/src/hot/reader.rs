@@ -64,6 +64,18 @@ impl Reader<'_> {
         Some(ObjectId { prefix: ObjectPrefix(self.uint()?), local: self.uint()?, device: DeviceIndex(self.uint()?) })
     }
 
+    /// At most `most` objects.
+    pub(super) fn objects(&mut self, most: usize) -> Option<Vec<ObjectId>> {
+        let len = self.array(most)?;
+        // Each has four bytes at least: nothing is allocated that is not there.
+        let mut objects = Vec::with_capacity(len.min(self.0.len() / 4));
+        for _ in 0..len {
+            self.array_of(3)?;
+            objects.push(self.object()?);
+        }
+        Some(objects)
+    }
+
     /// `value`, if nothing is left.
     pub(super) fn end<T>(self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)

@@ -81,6 +81,14 @@ impl<'a> Writer<'a> {
         self.put([NIL]);
     }
 
+    pub(super) fn objects(&mut self, objects: &[ObjectId]) {
+        self.array(objects.len());
+        for object in objects {
+            self.array(3);
+            self.object(object);
+        }
+    }
+
     #[inline]
     pub(super) fn object(&mut self, object: &ObjectId) {
         self.uint(object.prefix.0);

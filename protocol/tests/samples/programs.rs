@@ -54,6 +54,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
         time_left_ms: 60_000,
         baggage: vec![("trace".to_owned(), "7f".to_owned())],
         readers: Vec::new(),
+        released: Vec::new(),
     };
     let ordered = RemoteExecuteRequest {
         inputs: smallvec![],
@@ -69,6 +70,12 @@ pub(super) fn programs() -> Vec<super::Golden> {
         in_chains: smallvec![],
         out_chain: None,
         ..ordered.clone()
+    };
+    let releasing = RemoteExecuteRequest {
+        inputs: smallvec![input(1, Origin::Here)],
+        readers: Vec::new(),
+        released: vec![object(1), object(2)],
+        ..read.clone()
     };
     let op = RemoteExecuteOpRequest {
         context: CONTEXT,
@@ -106,6 +113,7 @@ pub(super) fn programs() -> Vec<super::Golden> {
         call("remote_execute", "RemoteExecute: call 23, three inputs, two outputs", 5, execute),
         call("remote_execute_ordered", "RemoteExecute: call 23, after one chain and making another", 6, ordered),
         call("remote_execute_readers", "RemoteExecute: call 23, two tasks will fetch output 1", 7, read),
+        call("remote_execute_releasing", "RemoteExecute: call 23, behind it two objects are released", 8, releasing),
         reply("remote_execute_reply", "RemoteExecute is completed", 5, Reply::RemoteExecute(executed)),
         failed,
         call("remote_execute_op", "RemoteExecuteOp: call 24, with attributes and chains", 7, op),

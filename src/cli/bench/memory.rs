@@ -1,7 +1,7 @@
 //! What an object takes on the worker, and a call in flight on either side.
 //!
 //! Resident memory before and after there are many, so that all is counted: tables with the room that they keep, what the
-//! allocator adds, and of a call all that its caller holds.
+//! allocator adds, and of a call the handle of its output.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use remex::{RegisterFunction, Tensor};
 
 use super::{
     Args, Failure,
-    footprint::{Footprint, megabytes},
+    footprint::Footprint,
     report::Report,
     targets::Targets,
     worker::{STUCK, TASK},
@@ -20,8 +20,8 @@ use crate::cli::system;
 const WARM_UP: usize = 1_000;
 /// Puts under way at one time.
 const PUTS: usize = 256;
-/// Within that time frames are acknowledged, and what they were kept in is free.
-const ACKNOWLEDGED: Duration = Duration::from_secs(3);
+/// Within that time frames are acknowledged.
+const ACKNOWLEDGED: Duration = Duration::from_secs(2);
 
 /// Measures and prints.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -31,10 +31,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     system::block_on(async {
         let objects = args.objects.get();
         // First: what this process has had for objects before would be used again.
-        let calls = calls(args).await?;
-        let mut report = Report::new(outputs(args).await?, "bytes_per_object").with("objects", objects as f64);
-        report = report.with("bytes_per_put_object", puts(args).await?);
-        calls.into_iter().fold(report, |report, (name, value)| report.with(&name, value)).print(args)
+        let [client, worker] = calls(args).await?;
+        let report = Report::new(outputs(args).await?, "bytes_per_object").with("objects", objects as f64);
+        let report = report.with("bytes_per_put_object", puts(args).await?).with("calls", args.calls() as f64);
+        report.with("bytes_per_call_client", client).with("bytes_per_call_worker", worker).print(args)
     })
 }
 
@@ -42,11 +42,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn outputs(args: &Args) -> Result<f64, Failure> {
     let mut targets = Targets::connect(args, args.shape, 1).await?;
     targets.all[0].make_objects(WARM_UP).await?;
-    let before = Footprint::of(targets.worker.id())?;
+    let [_, before] = settled(&targets).await?;
     targets.all[0].make_objects(WARM_UP + args.objects.get()).await?;
-    let after = Footprint::of(targets.worker.id())?;
+    let [_, after] = settled(&targets).await?;
     targets.stop().await?;
-    Ok(each(before.rss, after.rss, args.objects.get()))
+    Ok(each(before, after, args.objects.get()))
 }
 
 /// The same of an object that was put: a scalar, with data of its own and a place in the memory budget.
@@ -58,19 +58,19 @@ async fn puts(args: &Args) -> Result<f64, Failure> {
     let mut before = None;
     while objects.len() < WARM_UP + args.objects.get() {
         if objects.len() >= WARM_UP && before.is_none() {
-            before = Some((Footprint::of(targets.worker.id())?, objects.len()));
+            before = Some((settled(&targets).await?[1], objects.len()));
         }
         let puts = (0..PUTS).map(|_| context.put(&device, scalar.clone()));
         objects.extend(futures_util::future::try_join_all(puts).await?);
     }
-    let after = Footprint::of(targets.worker.id())?;
+    let [_, after] = settled(&targets).await?;
     targets.stop().await?;
     let (before, begun) = before.ok_or_else(|| Failure::failed("nothing was put"))?;
-    Ok(each(before.rss, after.rss, objects.len() - begun))
+    Ok(each(before, after, objects.len() - begun))
 }
 
-/// Bytes of a call that was sent and not answered.
-async fn calls(args: &Args) -> Result<Vec<(String, f64)>, Failure> {
+/// Bytes of a call that was sent and not answered, on the client and on the worker. Its caller keeps the handle of its output.
+async fn calls(args: &Args) -> Result<[f64; 2], Failure> {
     let many = args.calls();
     let mut shape = args.shape;
     // And one for the call that is answered.
@@ -78,30 +78,33 @@ async fn calls(args: &Args) -> Result<Vec<(String, f64)>, Failure> {
     let targets = Targets::connect(args, shape, 1).await?;
     let target = &targets.all[0];
     let stuck = target.context.register(TASK, RegisterFunction::native(STUCK)).await?;
-    let mut calls = Vec::new();
-    for _ in 0..WARM_UP {
-        calls.push(target.call_stuck(&stuck).await?);
-    }
-    tokio::time::sleep(ACKNOWLEDGED).await;
-    let taken =
-        || Ok::<_, Failure>([std::process::id(), targets.worker.id()].map(Footprint::of).map(|of| of.map(|it| it.rss)));
-    let before = taken()?;
-    for number in 0..many {
-        calls.push(target.call_stuck(&stuck).await?);
+    let mut kept = Vec::with_capacity(WARM_UP + many);
+    let mut before = None;
+    for number in 0..WARM_UP + many {
+        if number == WARM_UP {
+            before = Some(settled(&targets).await?);
+        }
+        kept.extend(target.call_stuck(&stuck).await?.handles);
         // One that is answered tells that all before it have been read: so what is in flight is measured, and not a queue.
-        if number % WARM_UP == 0 || number + 1 == many {
+        if number % WARM_UP == 0 {
             super::client::metadata(target.call(0).await?).await?;
         }
     }
-    tokio::time::sleep(ACKNOWLEDGED).await;
-    let mut figures = vec![("calls".to_owned(), many as f64)];
-    for ((name, before), after) in ["client", "worker"].iter().zip(before).zip(taken()?) {
-        let (before, after) = (before?, after?);
-        figures.push((format!("bytes_per_call_{name}"), each(before, after, many)));
-        figures.push((format!("rss_mb_{name}"), megabytes(after)));
-    }
+    let (before, after) = (before.unwrap_or_default(), settled(&targets).await?);
     // Not in good order: that would wait for what never ends.
-    Ok(figures)
+    Ok([0, 1].map(|side| each(before[side], after[side], many)))
+}
+
+/// Resident bytes of the client and of the worker when frames are acknowledged and what was freed has been given back, as far as
+/// the allocator does that.
+async fn settled(targets: &Targets) -> Result<[u64; 2], Failure> {
+    for _ in 0..2 {
+        tokio::time::sleep(ACKNOWLEDGED).await;
+        for _ in 0..PUTS {
+            super::client::metadata(targets.all[0].call(0).await?).await?;
+        }
+    }
+    Ok([Footprint::of(std::process::id())?.rss, Footprint::of(targets.worker.id())?.rss])
 }
 
 fn each(before: u64, after: u64, many: usize) -> f64 {

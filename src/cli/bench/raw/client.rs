@@ -144,6 +144,7 @@ fn execute(first: u64, output: u64) -> RemoteExecuteRequest {
         time_left_ms: 60_000,
         baggage: Vec::new(),
         readers: Vec::new(),
+        released: Vec::new(),
     }
 }
 
