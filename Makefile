@@ -78,7 +78,7 @@ doc:
 # The table goes to the terminal and, by hand, into src/guide/performance.md; on a machine that does nothing else.
 bench:
 	cargo build --release
-	target/release/remex bench growth --svg src/guide/growth.svg </dev/null
+	target/release/remex bench growth --objects 10000000 --svg src/guide/growth.svg </dev/null
 	cargo bench --workspace --all-features --bench '*'
 
 stages:

@@ -73,6 +73,9 @@ pub(crate) struct Args {
     /// growth: of this alone
     #[arg(long, value_name = "WHAT")]
     only: Option<growth::Dimension>,
+    /// growth: with so many of them alone
+    #[arg(long, value_name = "N", requires = "only")]
+    at: Option<NonZeroUsize>,
     /// growth: a line of JSON for each figure instead of a table
     #[arg(long)]
     json: bool,

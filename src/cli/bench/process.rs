@@ -5,14 +5,19 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use remex::Address;
+use tokio::time::Instant;
 
 use super::{Args, Failure};
 
 /// What a process writes before its address.
 pub(super) const READY: &str = "LISTEN ";
+
+/// A process that has not ended in good order after so long is killed.
+const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// A process that runs. Dropping it ends it; it also ends by itself when its stdin does, so with its parent.
 #[derive(Debug)]
@@ -80,6 +85,15 @@ impl Process {
         let Some(stdin) = &mut self.child.stdin else { return Ok(()) };
         let told = writeln!(stdin, "{line}").and_then(|()| stdin.flush());
         told.map_err(|e| Failure::failed(format!("process {} has ended: {e}", self.child.id())))
+    }
+
+    /// Ends it in good order, if it will: then whoever watches it, a profiler say, has all of it.
+    pub(super) async fn end(mut self) {
+        drop(self.child.stdin.take());
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < END_WITHIN {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Its process id.

@@ -80,7 +80,9 @@ impl Targets {
         for context in &self.contexts {
             context.close().await?;
         }
-        Ok(self.server.stop().await?)
+        self.server.stop().await?;
+        self.worker.end().await;
+        Ok(())
     }
 }
 

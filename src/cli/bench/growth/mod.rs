@@ -40,8 +40,11 @@ pub(super) enum Dimension {
 }
 
 impl Dimension {
-    /// From one to the most.
+    /// From one to the most, unless one number was asked for.
     fn counts(self, args: &Args) -> Vec<usize> {
+        if let Some(only) = args.at {
+            return vec![only.get()];
+        }
         let (step, most) = match self {
             Self::Objects => (10, args.objects.get()),
             Self::InFlight => (10, 100_000),
