@@ -154,8 +154,8 @@ fn alive(link: Link<'_>) -> Result<Link<'_>> {
     if link.receiver.is_alive() { Ok(link) } else { Err(died()) }
 }
 
-/// Released objects go with the last call, if it can take them: a frame of their own, and its answer, would cost a small call a
-/// third as much again. Says whether they do.
+/// Released objects go with the last call, if it can take them and no frame is behind it, which might name one of them (I5): a frame
+/// of their own, and its answer, would cost a small call a third as much again. Says whether they do.
 fn carry(released: &mut Vec<ObjectId>, frames: &mut [Frame]) -> bool {
     let Some(Frame { body: Body::Call(Call::RemoteExecute(request)), .. }) = frames.last_mut() else { return false };
     let fits = released.len() <= MAX_DELETES;
