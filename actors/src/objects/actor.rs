@@ -45,8 +45,9 @@ pub struct ObjectManager {
     abort: Recipient<Abort>,
     wanted: Recipient<Wanted>,
     context: Option<Arc<ContextShared>>,
-    /// Where runs tell of themselves: made once, since each batch of runs has it.
-    me: Option<(Arc<Recipient<Fulfil>>, Arc<Recipient<Published>>)>,
+    /// Where runs tell of themselves: made once, since each batch of runs has them.
+    done: Option<Arc<Recipient<Fulfil>>>,
+    early: Option<Arc<Recipient<Published>>>,
     alarm: Alarm,
 }
 
@@ -75,7 +76,7 @@ impl ObjectManager {
         let Neighbours { run, abort, wanted, context, memory, limits, chance } = neighbours;
         let state = Store::new(task, seed, Account::new(memory, tag), limits, chance);
         let sessions = BTreeMap::new();
-        Self { state, tag, sessions, run, abort, wanted, context, me: None, alarm: Alarm::default() }
+        Self { state, tag, sessions, run, abort, wanted, context, done: None, early: None, alarm: Alarm::default() }
     }
 
     /// Stores a chain that is ready from the beginning.
@@ -117,8 +118,8 @@ impl ObjectManager {
         }
         if !tasks.is_empty() {
             let behind = self.state.behind(&tasks);
-            let me = || (Arc::new(ctx.address().recipient()), Arc::new(ctx.address().recipient()));
-            let (done, early) = self.me.get_or_insert_with(me).clone();
+            let done = self.done.get_or_insert_with(|| Arc::new(ctx.address().recipient())).clone();
+            let early = self.early.get_or_insert_with(|| Arc::new(ctx.address().recipient())).clone();
             post(&self.run, Run { tag: self.tag, tasks, behind, done, early, context: self.context.clone() });
         }
         if !aborted.is_empty() {

@@ -77,7 +77,6 @@ pub(crate) struct RunJob {
 
 /// What a job does when its inputs are there.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every job is a run; boxing it would cost each an allocation")]
 pub(crate) enum Work {
     Run(RunJob),
     /// Its only input, or some bytes of it, is sent to the caller.
