@@ -92,7 +92,14 @@ async fn expect_and_answer(actor: &Addr<PendingResults>, generation: u32) {
         let (writer, answer) = promise();
         answers.push(answer);
         let promised = Promised::Answer(writer);
-        Expectation { call, kind: 5, deadline, promised, admission: None, holds: Box::default() }
+        Expectation {
+            call,
+            kind: RemoteExecuteRequest::KIND,
+            deadline,
+            promised,
+            admission: None,
+            holds: Box::default(),
+        }
     });
     actor.send(Expect(expected.collect())).await.unwrap();
     let reply = || Body::Completed(Reply::RemoteExecute(RemoteExecuteReply { metadata: Default::default() }));

@@ -54,9 +54,9 @@ pub struct Session {
     /// Frames that wait until the server has answered.
     pub(super) held: Option<Held>,
     pub(super) most_held: HeldLimits,
-    /// Observers were told that it has begun.
     /// Where answers go: made once, since each batch of calls has it.
-    me: Option<Arc<Recipient<Answers>>>,
+    answers: Option<Arc<Recipient<Answers>>>,
+    /// Observers were told that it has begun.
     pub(super) has_begun: bool,
     pub(super) has_ended: bool,
 }
@@ -104,7 +104,7 @@ impl Session {
             contexts: BTreeMap::new(),
             announced: BTreeMap::new(),
             held: None,
-            me: None,
+            answers: None,
             has_begun: false,
             has_ended: false,
         }
@@ -185,8 +185,7 @@ impl Session {
         let at = Instant::now().into_std();
         match self.contexts.get(&index) {
             Some(context) => {
-                let me = || Arc::new(ctx.address().recipient());
-                let answers = self.me.get_or_insert_with(me).clone();
+                let answers = self.answers.get_or_insert_with(|| Arc::new(ctx.address().recipient())).clone();
                 post(&context.calls, Calls { session: self.id, from: context.peer, answers, at, calls });
             }
             None => {
@@ -224,8 +223,9 @@ impl Session {
 
     /// Which context knows the call is not said, so all are told.
     fn cancel(&mut self, cancel: CallId, call: CallId, ctx: &mut Context<Self>) {
+        let answers = self.answers.get_or_insert_with(|| Arc::new(ctx.address().recipient()));
         for context in self.contexts.values() {
-            let (at, answers) = (Instant::now().into_std(), Arc::new(ctx.address().recipient()));
+            let (at, answers) = (Instant::now().into_std(), answers.clone());
             let calls = vec![Incoming::Cancel { call }];
             post(&context.calls, Calls { session: self.id, from: context.peer, answers, at, calls });
         }

@@ -16,7 +16,7 @@ use super::{Args, Failure};
 /// What a process writes before its address.
 pub(super) const READY: &str = "LISTEN ";
 
-/// A process that has not ended in good order after so long is killed.
+/// A process that is to end in good order and has not after so long is killed.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// A process that runs. Dropping it ends it; it also ends by itself when its stdin does, so with its parent.

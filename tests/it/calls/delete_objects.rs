@@ -1,8 +1,14 @@
 //! DeleteObjects: objects are given up, one by one or by dropping the last reference.
 
-use remex::prelude::*;
+use remex::{
+    prelude::*,
+    protocol::calls::{Origin, PutObjectRequest, RemoteExecuteRequest},
+};
 
-use crate::support::{Gate, assert_error, builder, cluster, elements, end, put, register, stats, task};
+use crate::{
+    raw::{HERE, INDEX, Raw, fetch_object, object, remote_execute},
+    support::{Gate, assert_error, builder, cluster, elements, end, put, register, stats, task, vector},
+};
 
 /// I4: a delete frees on every task, and says what it did not find.
 #[actix::test]
@@ -88,4 +94,27 @@ async fn a_call_protects_its_inputs() {
         assert_eq!(stats(&cluster, i).await.1, 1, "only the ready chain is left on task {i}");
     }
     end(cluster, context).await;
+}
+
+/// I5: what a call releases is released behind it, whether it runs or is refused; what is not there is passed over.
+#[actix::test]
+async fn what_a_call_takes_along_is_released_behind_it() {
+    let cluster = cluster(1).await;
+    let mut raw = Raw::with_context(&cluster, 0).await;
+    raw.register(0, "add").await.unwrap();
+    let (input, other) = (object(1, HERE), object(2, HERE));
+    for object in [input, other] {
+        let metadata = vector(&[0.0]).metadata().clone();
+        raw.ask_with(PutObjectRequest { context: INDEX, object, metadata }, &[0; 4]).await.unwrap();
+    }
+    let call = remote_execute(0, &[(input, Origin::Here)], &[object(3, HERE)]);
+    raw.ask(RemoteExecuteRequest { released: vec![object(9, HERE), input], ..call }).await.unwrap();
+    let unknown = remote_execute(7, &[], &[object(4, HERE)]);
+    let refused = raw.ask(RemoteExecuteRequest { released: vec![other], ..unknown }).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NotFound, "{refused}");
+    for gone in [input, other] {
+        let error = raw.ask(fetch_object(gone, Origin::Here)).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::NotFound, "{error}");
+    }
+    cluster.stop().await.unwrap();
 }
